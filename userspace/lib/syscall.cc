@@ -7,7 +7,7 @@
 #include <netinet/udp.h>
 #include <sys/ioctl.h>
 
-#include "udp_repair_uapi.h"
+#include "uapi.h"
 
 namespace sockrepair::sys {
 

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#ifndef SOCKREPAIR_LIB_UAPI_H_
+#define SOCKREPAIR_LIB_UAPI_H_
+
+// Kernel constants that the headers of a build host may lack, and the kernel's own header of the
+// repair options (userspace/uapi).
+
+#include <linux/udp_repair.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+// linux/udp.h
+#ifndef UDP_REPAIR
+#define UDP_REPAIR 105
+#endif
+#ifndef UDP_REPAIR_SEND_QUEUE
+#define UDP_REPAIR_SEND_QUEUE 106
+#endif
+
+// linux/in6.h, which does not get along with netinet/in.h
+#ifndef IPV6_FLOWINFO
+#define IPV6_FLOWINFO 11
+#endif
+#ifndef IPV6_FLOWLABEL_MGR
+#define IPV6_FLOWLABEL_MGR 32
+#endif
+#ifndef IPV6_FLOWINFO_SEND
+#define IPV6_FLOWINFO_SEND 33
+#endif
+#ifndef IPV6_UNICAST_IF
+#define IPV6_UNICAST_IF 76
+#endif
+
+// asm-generic/socket.h
+#ifndef SCM_TS_OPT_ID
+#define SCM_TS_OPT_ID 81
+#endif
+
+// The kernel's include/linux/socket.h: go through a send, but send nothing. glibc has another name.
+#ifndef MSG_PROBE
+#define MSG_PROBE 0x10
+#endif
+
+#endif  // SOCKREPAIR_LIB_UAPI_H_
