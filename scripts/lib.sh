@@ -23,12 +23,13 @@ ME=${0##*/}
 
 # Sorting, messages and dates must not depend on who runs this, nor the kernel's build on the
 # variables that make hands to its recipes.
-export LC_ALL=C TZ=UTC
+export LC_ALL=C LANG=C.UTF-8 TZ=UTC
+unset LANGUAGE LC_CTYPE LC_MESSAGES
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL ARCH CROSS_COMPILE LLVM KCFLAGS KCPPFLAGS KAFLAGS
 unset KBUILD_OUTPUT KCONFIG_CONFIG KCONFIG_ALLCONFIG CDPATH GREP_OPTIONS
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_AUTHOR_DATE GIT_COMMITTER_DATE
 
-# Objects are shared between flavours and survive a move of the cache.
+# Objects are shared between flavours.
 export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$CACHE CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=8G
 export CCACHE_COMPRESS=1
 # Same sources, same image.
@@ -335,4 +336,14 @@ toolchain() {
     command -v "$program" >/dev/null && "$program" --version | head -n 1
   done
   return 0
+}
+
+# config_key FLAVOUR SNAPSHOT: names all that decides what configure makes of this flavour.
+config_key() {
+  {
+    flavour_fragments "$1" | xargs cat
+    tgit ls-tree -r "$2" | grep -E $'\t(.*Kconfig[^/]*|scripts/.*|Makefile|arch/x86/Makefile[^/]*)$' |
+      grep -vE $'\tscripts/[^/]*\\.(pl|py|rst)$'
+    toolchain
+  } | digest
 }

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#
+# Verbs only: each is one script of scripts/, which says more with --help.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# What a verb can be given: make build-kernel FLAVOUR=debug
+FLAVOUR ?= plain
+
+##@ Everything
+
+help: ## this list
+	@scripts/help $(MAKEFILE_LIST)
+
+run: ## from nothing to a verdict: builds, boots and tests flavour plain
+	@scripts/run
+
+test: ## everything that guards the project, both flavours; T=NAME runs one case of a built kernel
+	@scripts/test $(if $(T),'$(T)')
+
+shell: ## a prompt inside the guest (FLAVOUR=)
+	@scripts/shell $(FLAVOUR)
+
+##@ The steps of a run
+
+setup: ## install what is missing on this machine
+	@scripts/setup
+
+fetch: ## the kernel source; KERNEL_TREE=dir or KERNEL_TARBALL=file for your own
+	@scripts/fetch
+
+apply: ## the series of kernel-patches/ on it
+	@scripts/apply
+
+configure: ## the kernel's configuration (FLAVOUR=)
+	@scripts/configure $(FLAVOUR)
+
+build-kernel: ## the kernel (FLAVOUR=)
+	@scripts/build-kernel $(FLAVOUR)
+
+build-user: ## library, tests and initramfs
+	@scripts/build-user
+
+boot: ## run the tests in the guest (FLAVOUR=)
+	@scripts/boot $(FLAVOUR)
+
+report: ## what the last boot said (FLAVOUR=)
+	@scripts/report $(FLAVOUR)
+
+##@ For developers
+
+export-series: ## write the kernel tree's commits back into kernel-patches/
+	@scripts/export-series
+
+.PHONY: help run test shell setup fetch apply configure build-kernel build-user boot report \
+	export-series
