@@ -12,6 +12,7 @@
 #   [3/9] apply: 2 patches on 7.3.4 (0:03)
 
 set -euo pipefail
+shopt -s inherit_errexit
 
 SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$SCRIPTS")
