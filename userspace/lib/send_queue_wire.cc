@@ -250,19 +250,9 @@ std::vector<const ControlRow*> given_rows(const SendQueue& queue, const ControlC
   return rows;
 }
 
-Bytes encode_rows(std::span<const ControlRow* const> rows, const SendQueue& queue) {
-  Bytes control;
-  for (const ControlRow* row : rows) {
-    Bytes data = row->encode(queue);
-    cmsghdr header{};
-    header.cmsg_len = CMSG_LEN(data.size());
-    header.cmsg_level = row->level;
-    header.cmsg_type = row->type;
-    std::size_t begin = control.size();
-    control.resize(begin + CMSG_SPACE(data.size()));
-    memcpy(control.data() + begin, &header, sizeof(header));
-    if (!data.empty()) memcpy(control.data() + begin + CMSG_LEN(0), data.data(), data.size());
-  }
+ControlMessages encode_rows(std::span<const ControlRow* const> rows, const SendQueue& queue) {
+  ControlMessages control;
+  for (const ControlRow* row : rows) control.add_bytes(row->level, row->type, row->encode(queue));
   return control;
 }
 

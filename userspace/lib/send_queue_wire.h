@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "control_messages.h"
 #include "sockrepair/udp_send_queue.h"
 
 // What SendQueue looks like to the kernel, in both directions. No system calls here.
@@ -47,9 +48,8 @@ std::span<const ControlRow> control_rows();
 // The rows that `queue` has a message for.
 std::vector<const ControlRow*> given_rows(const SendQueue& queue, const ControlContext& context);
 
-// A msg_control buffer with the messages of `rows`.
-std::vector<std::uint8_t> encode_rows(std::span<const ControlRow* const> rows,
-                                      const SendQueue& queue);
+// The messages of `rows`.
+ControlMessages encode_rows(std::span<const ControlRow* const> rows, const SendQueue& queue);
 
 // The error that names the first member which no kernel would take; does not look at a socket.
 Result<void> check_members(const SendQueue& queue);

@@ -19,6 +19,7 @@
 #include "no_throw.h"
 #include "send_queue_wire.h"
 #include "sockrepair/syscall.h"
+#include "try.h"
 #include "uapi.h"
 
 namespace sockrepair {
@@ -41,9 +42,9 @@ Result<Bytes> read_send_queue(int fd) {
     udp_repair_send_queue header{};
     header.size = sizeof(header);
     memcpy(buffer.data(), &header, sizeof(header));
-    Result<socklen_t> written = sys::getsockopt_bytes(
-        fd, SOL_UDP, UDP_REPAIR_SEND_QUEUE, buffer.data(), static_cast<socklen_t>(buffer.size()));
-    if (!written) return written.error();
+    SOCKREPAIR_TRY_ASSIGN(socklen_t written,
+                          sys::getsockopt_bytes(fd, SOL_UDP, UDP_REPAIR_SEND_QUEUE, buffer.data(),
+                                                static_cast<socklen_t>(buffer.size())));
     memcpy(&header, buffer.data(), sizeof(header));
     // Another thread may be appending: what was enough a moment ago need not be now, but no
     // datagram is longer than IP allows.
@@ -51,24 +52,21 @@ Result<Bytes> read_send_queue(int fd) {
       buffer.assign(header.total_len, 0);
       continue;
     }
-    buffer.resize(*written);
+    buffer.resize(written);
     return buffer;
   }
 }
 
 Result<std::optional<SendQueue>> dump_in_repair_mode(int fd) {
-  Result<Bytes> bytes = read_send_queue(fd);
-  if (!bytes) return bytes.error();
-  return internal::parse_send_queue(*bytes);
+  SOCKREPAIR_TRY_ASSIGN(Bytes bytes, read_send_queue(fd));
+  return internal::parse_send_queue(bytes);
 }
 
 Result<std::optional<SendQueue>> dump(int fd) {
-  Result<bool> was_on = get_udp_repair(fd);
-  if (!was_on) return was_on.error();
-  if (*was_on) return dump_in_repair_mode(fd);
+  SOCKREPAIR_TRY_ASSIGN(bool was_on, get_udp_repair(fd));
+  if (was_on) return dump_in_repair_mode(fd);
 
-  Result<void> on = set_udp_repair(fd, true);
-  if (!on) return on.error();
+  SOCKREPAIR_TRY(set_udp_repair(fd, true));
   Result<std::optional<SendQueue>> queue = dump_in_repair_mode(fd);
   Result<void> off = set_udp_repair(fd, false);
   if (queue && !off) return off.error();
@@ -94,8 +92,8 @@ class Hole {
 
 Result<void> discard(int fd) {
   int unsent = 0;
-  Result<void> asked = sys::ioctl(fd, SIOCOUTQ, &unsent);
-  if (!asked || unsent == 0) return asked;
+  SOCKREPAIR_TRY(sys::ioctl(fd, SIOCOUTQ, &unsent));
+  if (unsent == 0) return {};
 
   // An append that fails throws away what is there, and reading a hole always fails.
   Hole hole;
@@ -130,30 +128,20 @@ Result<Target> inspect(int fd) {
   Target target{};
   target.fd = fd;
 
-  Result<int> protocol = sys::getsockopt<int>(fd, SOL_SOCKET, SO_PROTOCOL);
-  if (!protocol) return protocol.error();
-  if (*protocol != IPPROTO_UDP)
-    return Error{EPROTONOSUPPORT, "protocol " + std::to_string(*protocol) + " of descriptor " +
+  SOCKREPAIR_TRY_ASSIGN(int protocol, sys::getsockopt<int>(fd, SOL_SOCKET, SO_PROTOCOL));
+  if (protocol != IPPROTO_UDP)
+    return Error{EPROTONOSUPPORT, "protocol " + std::to_string(protocol) + " of descriptor " +
                                       std::to_string(fd) + ", must be UDP"};
-  Result<int> domain = sys::getsockopt<int>(fd, SOL_SOCKET, SO_DOMAIN);
-  if (!domain) return domain.error();
-  target.domain = *domain;
-
-  Result<SocketAddress> name = sys::getsockname(fd);
-  if (!name) return name.error();
-  Result<Endpoint> local = name->endpoint();
-  if (!local) return local.error();
-  target.local = *local;
-
-  Result<std::uint32_t> bound = sys::getsockopt<std::uint32_t>(fd, SOL_SOCKET, SO_BINDTOIFINDEX);
-  if (!bound) return bound.error();
-  target.bound_ifindex = *bound;
+  SOCKREPAIR_TRY_ASSIGN(target.domain, sys::getsockopt<int>(fd, SOL_SOCKET, SO_DOMAIN));
+  SOCKREPAIR_TRY_ASSIGN(SocketAddress name, sys::getsockname(fd));
+  SOCKREPAIR_TRY_ASSIGN(target.local, name.endpoint());
+  SOCKREPAIR_TRY_ASSIGN(target.bound_ifindex,
+                        sys::getsockopt<std::uint32_t>(fd, SOL_SOCKET, SO_BINDTOIFINDEX));
 
   // An int, followed by the clock's index in kernels since 5.14.
   std::array<std::uint32_t, 2> timestamping{};
-  Result<socklen_t> length = sys::getsockopt_bytes(fd, SOL_SOCKET, SO_TIMESTAMPING,
-                                                   timestamping.data(), sizeof(timestamping));
-  if (!length) return length.error();
+  SOCKREPAIR_TRY(sys::getsockopt_bytes(fd, SOL_SOCKET, SO_TIMESTAMPING, timestamping.data(),
+                                       sizeof(timestamping)));
   target.timestamp_ids = (timestamping[0] & SOF_TIMESTAMPING_OPT_ID) != 0;
   return target;
 }
@@ -161,8 +149,7 @@ Result<Target> inspect(int fd) {
 // Refuses when a datagram is already under construction: what we send would be appended to it.
 Result<void> check_queue_is_empty(const Target& target) {
   int unsent = 0;
-  Result<void> asked = sys::ioctl(target.fd, SIOCOUTQ, &unsent);
-  if (!asked) return asked.error();
+  SOCKREPAIR_TRY(sys::ioctl(target.fd, SIOCOUTQ, &unsent));
   if (unsent == 0) return {};
 
   // Memory of datagrams that are on their way to the device counts too; only a dump tells.
@@ -186,9 +173,8 @@ Result<void> check_family(const Target& target, const SendQueue& queue) {
         "the socket has domain " + std::to_string(target.domain) + ", must be AF_INET or AF_INET6");
   if (queue.family == Family::kIpv6) return {};
 
-  Result<int> v6only = sys::getsockopt<int>(target.fd, IPPROTO_IPV6, IPV6_V6ONLY);
-  if (!v6only) return v6only.error();
-  if (*v6only != 0)
+  SOCKREPAIR_TRY_ASSIGN(int v6only, sys::getsockopt<int>(target.fd, IPPROTO_IPV6, IPV6_V6ONLY));
+  if (v6only != 0)
     return refuse(EAFNOSUPPORT, "family", "IPv4, must be IPv6 on a socket with IPV6_V6ONLY");
   return {};
 }
@@ -215,8 +201,7 @@ Result<void> check_interface(const Target& target, const SendQueue& queue) {
 }
 
 Result<void> check_target(const Target& target, const SendQueue& queue) {
-  Result<void> family = check_family(target, queue);
-  if (!family) return family;
+  SOCKREPAIR_TRY(check_family(target, queue));
 
   if (target.local.port != queue.source_port) {
     std::string bound = target.local.port == 0
@@ -225,8 +210,7 @@ Result<void> check_target(const Target& target, const SendQueue& queue) {
     return refuse(EADDRNOTAVAIL, "source_port",
                   bound + ", must be bound to " + std::to_string(queue.source_port));
   }
-  Result<void> interface = check_interface(target, queue);
-  if (!interface) return interface;
+  SOCKREPAIR_TRY(check_interface(target, queue));
 
   if (queue.tsflags != 0 && queue.tskey != 0 && !target.timestamp_ids)
     return refuse(EINVAL, "tskey",
@@ -275,10 +259,10 @@ class BorrowedOptions {
 
   Result<void> set(int level, int name, const Bytes& value) {
     Bytes old(kHeaderMax);
-    Result<socklen_t> length =
-        sys::getsockopt_bytes(fd_, level, name, old.data(), static_cast<socklen_t>(old.size()));
-    if (!length) return length.error();
-    old.resize(*length);
+    SOCKREPAIR_TRY_ASSIGN(
+        socklen_t length,
+        sys::getsockopt_bytes(fd_, level, name, old.data(), static_cast<socklen_t>(old.size())));
+    old.resize(length);
     if (old == value) return {};
     changed_.push_back({level, name, std::move(old)});
     Result<void> changed = write(level, name, value);
@@ -330,8 +314,7 @@ Result<void> borrow_options(BorrowedOptions& borrowed, const SendQueue& queue, b
     if (option.family != queue.family) continue;
     bool matters = option.is_header ? headers : !queue.oif.has_value();
     if (!matters) continue;
-    Result<void> set = borrowed.set(option.level, option.name, option.wanted(queue));
-    if (!set) return set;
+    SOCKREPAIR_TRY(borrowed.set(option.level, option.name, option.wanted(queue)));
   }
   return {};
 }
@@ -340,15 +323,14 @@ Result<void> borrow_options(BorrowedOptions& borrowed, const SendQueue& queue, b
 Result<std::size_t> send_with(int fd, const SendQueue& queue, const SocketAddress& to,
                               std::span<const internal::ControlRow* const> rows,
                               std::span<const std::uint8_t> payload, int flags) {
-  Bytes control = internal::encode_rows(rows, queue);
+  internal::ControlMessages control = internal::encode_rows(rows, queue);
   iovec part{const_cast<std::uint8_t*>(payload.data()), payload.size()};
   msghdr message{};
   message.msg_name = const_cast<sockaddr*>(to.get());
   message.msg_namelen = to.size();
   message.msg_iov = &part;
   message.msg_iovlen = payload.empty() ? 0 : 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  control.attach(message);
   return sys::sendmsg(fd, message, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -359,7 +341,7 @@ Result<void> rehearse(int fd, const SendQueue& queue, const SocketAddress& to,
   Result<std::size_t> all = send_with(fd, queue, to, rows, {}, flags | MSG_PROBE);
   if (all) return {};
 
-  // Which one was it? The first row without which it still works, taking them one by one.
+  // Which one is it? Taking one more at a time, the first that makes it fail.
   for (std::size_t count = 1; count <= rows.size(); ++count) {
     Result<std::size_t> some = send_with(fd, queue, to, rows.first(count), {}, flags | MSG_PROBE);
     if (some) continue;
@@ -376,25 +358,20 @@ Result<void> rehearse(int fd, const SendQueue& queue, const SocketAddress& to,
 }
 
 Result<void> restore(int fd, const SendQueue& queue, const RestoreOptions& options) {
-  Result<void> members = internal::check_members(queue);
-  if (!members) return members;
-  Result<Target> target = inspect(fd);
-  if (!target) return target.error();
-  Result<void> possible = check_target(*target, queue);
-  if (!possible) return possible;
+  SOCKREPAIR_TRY(internal::check_members(queue));
+  SOCKREPAIR_TRY_ASSIGN(Target target, inspect(fd));
+  SOCKREPAIR_TRY(check_target(target, queue));
 
   bool by_option = headers_need_options(queue);
   BorrowedOptions borrowed(fd);
-  Result<void> ready = borrow_options(borrowed, queue, by_option);
-  if (!ready) return ready;
+  SOCKREPAIR_TRY(borrow_options(borrowed, queue, by_option));
 
   std::uint32_t scope = queue.destination.is_link_local() ? queue.oif.value_or(0) : 0;
-  SocketAddress to(Endpoint{queue.destination, queue.destination_port, scope}, target->domain);
+  SocketAddress to(Endpoint{queue.destination, queue.destination_port, scope}, target.domain);
   std::vector<const internal::ControlRow*> rows = internal::given_rows(
-      queue, {.timestamp_ids = target->timestamp_ids, .headers_by_option = by_option});
+      queue, {.timestamp_ids = target.timestamp_ids, .headers_by_option = by_option});
   int flags = options.dont_route && queue.onlink ? MSG_DONTROUTE : 0;
-  Result<void> accepted = rehearse(fd, queue, to, rows, flags);
-  if (!accepted) return accepted;
+  SOCKREPAIR_TRY(rehearse(fd, queue, to, rows, flags));
 
   flags |= MSG_MORE | (queue.confirm ? MSG_CONFIRM : 0);
   Result<std::size_t> sent = send_with(fd, queue, to, rows, queue.payload, flags);
@@ -416,9 +393,8 @@ Result<void> restore(int fd, const SendQueue& queue, const RestoreOptions& optio
 
 Result<bool> get_udp_repair(int fd) {
   return internal::no_throw([&]() -> Result<bool> {
-    Result<int> mode = sys::getsockopt<int>(fd, SOL_UDP, UDP_REPAIR);
-    if (!mode) return mode.error();
-    return *mode != UDP_REPAIR_OFF;
+    SOCKREPAIR_TRY_ASSIGN(int mode, sys::getsockopt<int>(fd, SOL_UDP, UDP_REPAIR));
+    return mode != UDP_REPAIR_OFF;
   });
 }
 

@@ -99,16 +99,15 @@ struct Messages {
 };
 
 Messages messages_of(const SendQueue& queue, const ControlContext& context = {}) {
-  Bytes control = encode_rows(given_rows(queue, context), queue);
+  ControlMessages control = encode_rows(given_rows(queue, context), queue);
   msghdr message{};
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  control.attach(message);
   Messages result;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    std::tuple key{c->cmsg_level, c->cmsg_type};
+  for_each_control_message(message, [&](const cmsghdr& header, std::span<const uint8_t> data) {
+    std::tuple key{header.cmsg_level, header.cmsg_type};
     result.order.push_back(key);
-    result.data[key].assign(CMSG_DATA(c), CMSG_DATA(c) + (c->cmsg_len - CMSG_LEN(0)));
-  }
+    result.data[key].assign(data.begin(), data.end());
+  });
   return result;
 }
 
