@@ -48,12 +48,13 @@ std::string text(const Bytes& value) {
 // One line of hex is no help when two long byte strings differ far in.
 std::string difference(const Bytes& a, const Bytes& b) {
   auto [at, unused] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  return text(a) + ", not " + text(b) + ", from byte " + std::to_string(at - a.begin()) + " on";
+  return text(a) + " instead of " + text(b) + ", from byte " + std::to_string(at - a.begin()) +
+         " on";
 }
 
 template <typename T>
 std::string difference(const T& a, const T& b) {
-  return text(a) + ", not " + text(b);
+  return text(a) + " instead of " + text(b);
 }
 
 bool shown(bool value) {

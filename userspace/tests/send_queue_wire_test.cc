@@ -262,7 +262,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "parts of"},
         BadDump{"total_wrong", [](udp_repair_send_queue& h) { h.total_len += 1; }, kHeader + 10,
                 "total_len"}),
-    testing::ParamName());
+    test::ParamName());
 
 TEST(ControlRowsTest, LeastIpv4) {
   Messages messages = messages_of(ipv4_queue());
@@ -466,7 +466,7 @@ INSTANTIATE_TEST_SUITE_P(
                     q.payload.resize(65520);
                   },
                   EMSGSIZE, "payload: 65520 bytes, at most 65519"}),
-    testing::ParamName());
+    test::ParamName());
 
 TEST(LongestPayloadTest, IsGood) {
   SendQueue v4 = ipv4_queue();
@@ -502,8 +502,8 @@ TEST(SendQueueTextTest, DifferencesNameMemberAndValues) {
   b.hop_limit = 4;
   b.payload[1] = 9;
   EXPECT_THAT(differences(a, b),
-              ElementsAre("hop_limit: not given, not 4",
-                          "payload: 3 bytes 010203, not 3 bytes 010903, from byte 1 on"));
+              ElementsAre("hop_limit: not given instead of 4",
+                          "payload: 3 bytes 010203 instead of 3 bytes 010903, from byte 1 on"));
 }
 
 TEST(SendQueueTextTest, LongPayloadIsShortened) {

@@ -83,7 +83,7 @@ struct SendQueue {
   std::string describe() const;
 };
 
-// One line for every member that differs, "hop_limit: 3, not 4". Empty if and only if a == b.
+// One line for every member that differs, "hop_limit: 3 instead of 4". Empty if and only if a == b.
 std::vector<std::string> differences(const SendQueue& a, const SendQueue& b);
 
 struct RestoreOptions {

@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace sockrepair::testing {
+namespace sockrepair::test {
 
 // Names the cases of a matrix by the `name` of their value: Suite.Test/v4_connected, never /7.
 //
@@ -22,6 +22,6 @@ struct ParamName {
   }
 };
 
-}  // namespace sockrepair::testing
+}  // namespace sockrepair::test
 
 #endif  // SOCKREPAIR_TESTS_UTIL_PARAM_NAME_H_
