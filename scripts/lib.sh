@@ -343,8 +343,7 @@ toolchain() {
 config_key() {
   {
     flavour_fragments "$1" | xargs cat
-    tgit ls-tree -r "$2" | grep -E $'\t(.*Kconfig[^/]*|scripts/.*|Makefile|arch/x86/Makefile[^/]*)$' |
-      grep -vE $'\tscripts/[^/]*\\.(pl|py|rst)$'
+    tgit ls-tree -r "$2" | grep -E $'\t(.*Kconfig[^/]*|scripts/.*|Makefile|arch/x86/Makefile.*)$'
     toolchain
   } | digest
 }

@@ -18,7 +18,7 @@ shell_files() {
 @test "scripts fail on errors, and explain themselves" {
   local file missing=()
   for file in $(git ls-files scripts | grep -v '/.*/' | xargs grep -l '^#!/usr/bin/env bash'); do
-    grep -qE '^set -euo pipefail|^source .*lib.sh' "$file" || missing+=("$file: set -euo pipefail")
+    grep -qE '^set -euo pipefail|^(source|\.) .*lib\.sh' "$file" || missing+=("$file: set -euo pipefail")
     grep -q "^# ${file##*/}: " "$file" || missing+=("$file: no line '# ${file##*/}: ...'")
     grep -q '^#   usage:' "$file" || missing+=("$file: no usage")
     timeout 10 "$file" --help </dev/null | grep -q "^${file##*/}: " || missing+=("$file: no --help")
