@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+"""The names of test cases.
+
+    cases.py list SUITE KIND PROGRAM           what PROGRAM can run, as lines of cases.txt
+    cases.py find NAME FLAVOUR SUITES CASES    what NAME stands for, as SUITE:CASE or SUITE lines
+
+NAME is a case (fixture.variant.test, Suite.Test/Param), a suite of suites.txt, or SUITE:CASE. A
+case that several suites have (64-bit and 32-bit) stands for all of them. If nothing has the name,
+the closest ones are listed and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+import subprocess
+import sys
+from pathlib import Path
+
+# The columns of kselftest_harness.h's list: fixture, variant, test; a longer name moves the next.
+FIXTURE_WIDTH, VARIANT_WIDTH = 20, 25
+
+
+def kselftest_names(listing: str) -> list[str]:
+    """Every fixture.variant.test of a `-l` listing, whose columns are independent lists."""
+    names: list[str] = []
+    fixture = ""
+    variants: list[str] = []
+    tests: list[str] = []
+
+    def flush() -> None:
+        for variant in variants or [""]:
+            names.extend(".".join(p for p in (fixture, variant, test) if p) for test in tests)
+
+    for line in listing.splitlines():
+        if line.startswith(("#", "---")) or not line.strip():
+            continue
+        first = line.split(" ", 1)[0]
+        if first:
+            flush()
+            fixture, variants, tests = first, [], []
+        rest = line[max(FIXTURE_WIDTH, len(first)) + 1:]
+        variant = rest.split(" ", 1)[0]
+        test = rest[max(VARIANT_WIDTH, len(variant)) + 1:].strip()
+        variants += [variant] if variant else []
+        tests += [test] if test else []
+    flush()
+    return names
+
+
+def gtest_names(listing: str) -> list[str]:
+    """Every Suite.Test of a --gtest_list_tests listing."""
+    names: list[str] = []
+    suite = ""
+    for line in listing.splitlines():
+        text = line.split("#")[0].rstrip()
+        if text.startswith("  "):
+            names.append(suite + text.strip())
+        elif text.endswith("."):
+            suite = text
+    return names
+
+
+def list_cases(suite: str, kind: str, program: str) -> int:
+    if kind == "ktap":
+        return 0
+    argument = "-l" if kind == "kselftest" else "--gtest_list_tests"
+    done = subprocess.run([program, argument], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=60, check=False)
+    # kselftest_harness.h lists on stderr, and says "skipped" (4).
+    names = kselftest_names(done.stderr) if kind == "kselftest" else gtest_names(done.stdout)
+    if not names:
+        print(f"{program} {argument} names no test:\n{done.stdout}{done.stderr}", file=sys.stderr)
+        return 1
+    for name in names:
+        print(suite, kind, name, sep="\t")
+    return 0
+
+
+def read_suites(text: str) -> dict[str, list[str]]:
+    """The suites of suites.txt and their flavours, in order."""
+    rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return {row[0]: row[2].split(",") for row in rows if row}
+
+
+def find(name: str, suites: dict[str, list[str]], cases: list[tuple[str, str]]) -> list[str]:
+    """`name` as SUITE or SUITE:CASE, in any flavour; empty if there is no such thing."""
+    if name in suites:
+        return [name]
+    return [f"{s}:{c}" for s, c in cases if name in (c, f"{s}:{c}")]
+
+
+def close_names(name: str, suites: dict[str, list[str]], cases: list[tuple[str, str]]) -> list[str]:
+    """What the user may have meant: names that contain it, then names like it."""
+    known = list(dict.fromkeys([*suites, *(c for _, c in cases)]))
+    part = name.split(":")[-1].lower()
+    inside = [k for k in known if part in k.lower()]
+    return list(dict.fromkeys(inside[:12] + difflib.get_close_matches(part, known, 5, 0.5)))
+
+
+def find_main(name: str, flavour: str, suites_file: str, cases_file: str) -> int:
+    suites = read_suites(Path(suites_file).read_text())
+    rows = (line.split("\t") for line in Path(cases_file).read_text().splitlines())
+    cases = [(row[0], row[2]) for row in rows]
+    found = find(name, suites, cases)
+    if not found:
+        print(f"no test, and no suite, is called {name}", file=sys.stderr)
+        if near := close_names(name, suites, cases):
+            print("close to it:", *near, sep="\n  ", file=sys.stderr)
+        return 1
+    here = [one for one in found if flavour in suites[one.split(":")[0]]]
+    if not here:
+        print(f"{name} does not run in flavour {flavour}; try FLAVOUR="
+              + suites[found[0].split(":")[0]][0], file=sys.stderr)
+        return 1
+    print(*here, sep="\n")
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) == 5 and argv[1] == "list":
+        return list_cases(*argv[2:])
+    if len(argv) == 6 and argv[1] == "find":
+        return find_main(*argv[2:])
+    print(__doc__)
+    return 0 if argv[1:] in (["-h"], ["--help"]) else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
