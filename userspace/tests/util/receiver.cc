@@ -175,6 +175,7 @@ Result<Receiver> Receiver::open(const NetNs& ns, const Endpoint& address) {
     SOCKREPAIR_TRY(sys::setsockopt(fd.get(), option.level, option.name, 1));
   for (const Option& option : v6 ? std::span<const Option>(kIpv6Options) : kIpv4Options)
     SOCKREPAIR_TRY(sys::setsockopt(fd.get(), option.level, option.name, 1));
+  if (v6) SOCKREPAIR_TRY(sys::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1));
   SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22));
   SOCKREPAIR_TRY(sys::bind(fd.get(), SocketAddress(address, domain)));
   SOCKREPAIR_TRY_ASSIGN(SocketAddress name, sys::getsockname(fd.get()));
