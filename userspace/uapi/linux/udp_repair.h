@@ -44,15 +44,16 @@
  * @daddr: out: final destination address (with a routing header or a source
  *	route also the final one); AF_INET uses the first word
  * @oif: out: interface to ask for in IP_PKTINFO or IPV6_PKTINFO, 0 for none.
- *	AF_INET6: as the sender asked. AF_INET does not keep what was asked:
- *	the device of the route, unless the route stays on the host.
+ *	AF_INET6: as the sender asked, or @ifindex if the source address needs
+ *	one. AF_INET does not keep what was asked: @ifindex, or 0 when the
+ *	destination is an address of this host.
  * @ifindex: out: device of the route the datagram will leave by
  * @flowlabel: out: AF_INET6: flow label, network byte order, 20 bits; 0: not
  *	given, derived when sent if the socket has IPV6_AUTOFLOWLABEL
  * @hop_limit: out: hop limit or TTL, 1 to 255; -1: not given, taken from the
  *	socket when sent. AF_INET6: 0 is a value.
  * @tclass: out: traffic class or TOS with the ECN bits, 0 to 255; -1: not
- *	given, taken from the socket when sent
+ *	given, taken from the socket when sent (this kernel always gives it)
  * @priority: out: skb priority, as SO_PRIORITY
  * @mark: out: firewall mark, as SO_MARK
  * @fragsize: out: path MTU the datagram is being cut to, bytes with headers
