@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #
-# in:  files in apt's deb822 format (sources.list(5)); variable codename, the release's
+# in:  a file in apt's deb822 format (sources.list(5)); variable codename, the release's
 # out: for each stanza with the main component of that release, one line an address: address,
 #      tab, options. A key inside the stanza is not taken over, only a key file is.
 function has(list, word) {
@@ -20,7 +20,6 @@ function stanza(    n, i, uri, options) {
     split("", field)
     name = ""
 }
-FNR == 1 { stanza() }
 /^#/ { next }
 /^[ \t]*$/ { stanza(); next }
 /^[ \t]/ {

@@ -67,6 +67,7 @@ setup() {
   git -C "$TREE" cherry-pick "$last"
   run "$SCRIPTS/export-series"
   says 'gone:    net-next/0002-udp-add-repair.patch'
+  [[ $output != *'written: net-next/0001'* ]]
   says '1 patches in net, 3 in net-next'
   [[ $(patches | xargs) == 'net-next/0001-udp-widen-thirty.patch net-next/0002-udp-between.patch net-next/0003-udp-add-repair.patch net/0001-tcp-fix-three.patch' ]]
   [[ $(sha256sum <"$REPO/kernel-patches/net-next/0001-udp-widen-thirty.patch") == "$first" ]]
