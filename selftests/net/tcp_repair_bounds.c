@@ -1298,6 +1298,7 @@ FIXTURE(restore)
 	int client;
 };
 
+/* The sysctls are what both ends agree on; @queues: with data in both queues. */
 FIXTURE_VARIANT(restore)
 {
 	int family;
@@ -1308,31 +1309,81 @@ FIXTURE_VARIANT(restore)
 	bool queues;
 };
 
-#define RESTORE(name, fam, how, ws, sk, ts, q)				\
-	FIXTURE_VARIANT_ADD(restore, name) {				\
-		.family = fam, .restore = how, .wscale = ws,		\
-		.sack = sk, .tstamp = ts, .queues = q,			\
-	}
+FIXTURE_VARIANT_ADD(restore, soccr_v4) {
+	AF_INET, restore_soccr, "1", "1", "1", true,
+};
 
-RESTORE(soccr_v4, AF_INET, restore_soccr, "1", "1", "1", true);
-RESTORE(soccr_v4_empty, AF_INET, restore_soccr, "1", "1", "1", false);
-RESTORE(soccr_v4_nowscale, AF_INET, restore_soccr, "0", "1", "1", true);
-RESTORE(soccr_v4_nosack, AF_INET, restore_soccr, "1", "0", "1", true);
-RESTORE(soccr_v4_notstamp, AF_INET, restore_soccr, "1", "1", "0", true);
-RESTORE(soccr_v4_none, AF_INET, restore_soccr, "0", "0", "0", true);
-RESTORE(soccr_v6, AF_INET6, restore_soccr, "1", "1", "1", true);
-RESTORE(soccr_v6_none, AF_INET6, restore_soccr, "0", "0", "0", true);
-RESTORE(passt_v4, AF_INET, restore_passt, "1", "1", "1", true);
-RESTORE(passt_v4_empty, AF_INET, restore_passt, "1", "1", "1", false);
-RESTORE(passt_v4_nowscale, AF_INET, restore_passt, "0", "1", "1", true);
-RESTORE(passt_v4_none, AF_INET, restore_passt, "0", "0", "0", true);
-RESTORE(passt_v6, AF_INET6, restore_passt, "1", "1", "1", true);
-RESTORE(window_v4, AF_INET, restore_window_first, "1", "1", "1", true);
-RESTORE(window_v4_nowscale, AF_INET, restore_window_first, "0", "1", "1", true);
-RESTORE(window_v4_nosack, AF_INET, restore_window_first, "1", "0", "1", true);
-RESTORE(window_v4_notstamp, AF_INET, restore_window_first, "1", "1", "0", true);
-RESTORE(window_v6, AF_INET6, restore_window_first, "1", "1", "1", true);
-RESTORE(window_v6_none, AF_INET6, restore_window_first, "0", "0", "0", true);
+FIXTURE_VARIANT_ADD(restore, soccr_v4_empty) {
+	AF_INET, restore_soccr, "1", "1", "1", false,
+};
+
+FIXTURE_VARIANT_ADD(restore, soccr_v4_nowscale) {
+	AF_INET, restore_soccr, "0", "1", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, soccr_v4_nosack) {
+	AF_INET, restore_soccr, "1", "0", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, soccr_v4_notstamp) {
+	AF_INET, restore_soccr, "1", "1", "0", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, soccr_v4_none) {
+	AF_INET, restore_soccr, "0", "0", "0", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, soccr_v6) {
+	AF_INET6, restore_soccr, "1", "1", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, soccr_v6_none) {
+	AF_INET6, restore_soccr, "0", "0", "0", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, passt_v4) {
+	AF_INET, restore_passt, "1", "1", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, passt_v4_empty) {
+	AF_INET, restore_passt, "1", "1", "1", false,
+};
+
+FIXTURE_VARIANT_ADD(restore, passt_v4_nowscale) {
+	AF_INET, restore_passt, "0", "1", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, passt_v4_none) {
+	AF_INET, restore_passt, "0", "0", "0", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, passt_v6) {
+	AF_INET6, restore_passt, "1", "1", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, window_v4) {
+	AF_INET, restore_window_first, "1", "1", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, window_v4_nowscale) {
+	AF_INET, restore_window_first, "0", "1", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, window_v4_nosack) {
+	AF_INET, restore_window_first, "1", "0", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, window_v4_notstamp) {
+	AF_INET, restore_window_first, "1", "1", "0", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, window_v6) {
+	AF_INET6, restore_window_first, "1", "1", "1", true,
+};
+
+FIXTURE_VARIANT_ADD(restore, window_v6_none) {
+	AF_INET6, restore_window_first, "0", "0", "0", true,
+};
 
 FIXTURE_SETUP(restore)
 {
