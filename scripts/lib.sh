@@ -109,14 +109,19 @@ run() {
 
 # long LABEL LOG PATTERN COMMAND...: runs COMMAND with its output in LOG and its input closed, and
 # says how long it has been running; with PATTERN not empty, also how many lines of LOG match it.
+# COMMAND is a process group of its own, which ends when the script is told to end.
 long() {
-  local label=$1 log=$2 pattern=$3 status=0
+  local label=$1 log=$2 pattern=$3 status=0 command ticker
   shift 3
   : >"$log"
-  tick "$label" "$log" "$pattern" 9>&- &
-  local ticker=$!
-  on_exit "kill $ticker 2>/dev/null; wait $ticker 2>/dev/null"
-  "$@" >>"$log" 2>&1 </dev/null || status=$?
+  set -m
+  "$@" >>"$log" 2>&1 </dev/null &
+  command=$!
+  tick "$label" "$log" "$pattern" 9>&- </dev/null &
+  ticker=$!
+  set +m
+  on_exit "kill -- -$command -$ticker 2>/dev/null; wait $command $ticker 2>/dev/null"
+  wait "$command" || status=$?
   kill "$ticker" 2>/dev/null || true
   wait "$ticker" 2>/dev/null || true
   CLEANUP=("${CLEANUP[@]:1}")

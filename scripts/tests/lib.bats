@@ -58,6 +58,20 @@ lib() {
   [[ $(cat "$BATS_TEST_TMPDIR/log") == out ]]
 }
 
+@test "a long command ends with the script, and all that it started" {
+  "$BATS_TEST_TMPDIR/with-lib" 'long label "'"$BATS_TEST_TMPDIR/log"'" "" \
+    bash -c "echo started; sleep 60 | sleep 60"' 3>&- &
+  script=$!
+  timeout 10 tail -F "$BATS_TEST_TMPDIR/log" 2>/dev/null | grep -q -m 1 started
+  group=$(pgrep -P "$script" -x bash | head -n 1)
+  kill "$script"
+  status=0
+  wait "$script" || status=$?
+  ((status == 143))
+  # Grandchildren are nobody's to wait for: they are asked for until they are gone.
+  timeout 10 bash -c 'while pgrep -g "$0" >/dev/null; do sleep 0.1; done' "$group"
+}
+
 @test "cleanup runs once, last first, and keeps the status" {
   run lib 'on_exit "echo one"; on_exit "echo two"; exit 5'
   ((status == 5))
