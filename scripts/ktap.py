@@ -168,7 +168,8 @@ def _finish(group: Node) -> None:
         group.problems.append(f"{seen} results, {group.plan} planned")
     else:
         for number in range(seen + 1, group.plan + 1):
-            group.children.append(Node(f"#{number}", reason="planned, but no result came"))
+            group.children.append(Node(
+                f"#{number}", reason=f"short count: {seen} results, {group.plan} planned"))
     for child in group.children:
         if child.is_group:
             _finish(child)
@@ -184,6 +185,7 @@ def read(text: str) -> Node:
 
 def _judge_suite(suite: Node) -> list[Outcome]:
     outcomes: list[Outcome] = []
+    not_ok: list[str] = []
 
     def wrong(reason: str, log: list[str]) -> None:
         outcomes.append(Outcome(suite.name, suite.name, Status.FAIL, reason, log, is_case=False))
@@ -195,6 +197,8 @@ def _judge_suite(suite: Node) -> list[Outcome]:
             else:
                 outcomes.append(
                     Outcome(suite.name, prefix + child.name, child.status, child.reason, child.log))
+                if child.status is Status.FAIL and not child.ok:
+                    not_ok.append(child.name)
             for problem in child.problems:
                 wrong(f"{prefix}{child.name}: {problem}", [])
 
@@ -209,8 +213,8 @@ def _judge_suite(suite: Node) -> list[Outcome]:
         wrong(f"the guest was lost in this suite, {after}", suite.log[-10:])
     elif suite.status is Status.SKIP and not suite.children:
         outcomes.append(Outcome(suite.name, suite.name, Status.SKIP, suite.reason, suite.log))
-    elif suite.status is Status.PASS and bad:
-        wrong(f"reported ok, but {bad} of its results are not", [])
+    elif suite.status is Status.PASS and not_ok:
+        wrong(f"reported ok, but {len(not_ok)} of its results are not", [])
     elif suite.status is Status.PASS and not suite.is_group:
         wrong("reported ok, but printed no KTAP", suite.log[-10:])
     elif suite.status is Status.FAIL and (not bad or suite.reason):

@@ -11,6 +11,8 @@ lock order, a leak, a panic. What counts is data: splat-patterns.txt, beside thi
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +24,8 @@ PATTERNS = Path(__file__).with_name("splat-patterns.txt")
 KERNEL_LINE = re.compile(r"\[\s*(\d+\.\d+)\](?:\[\s*[TC]\d+\])? (.*)")
 ENTRY = re.compile(r"(splat|allow)\s+(\S.*?)\s+--\s+(\S.*)")
 SUITE = re.compile(r"sockrepair: suite (\S+)")
+# What differs between two reports of one bug.
+VARYING = re.compile(r",? CPU#\d+.*|\b0x[0-9a-f]{8,}\b|\bpid \d+|\bfor \d+s\b|\[[^]]*:\d+\]")
 SYMBOL = re.compile(r"([A-Za-z_][\w.]*)\+0x([0-9a-f]+)/0x([0-9a-f]+)")
 END = re.compile(r"---\[ end ")
 RULER = re.compile(r"={20,}$")
@@ -43,6 +47,7 @@ class Splat:
     reason: str
     suite: str  # the suite that was running, or ""
     lines: list[str]
+    times: int = 1  # how often it came
 
     @property
     def is_panic(self) -> bool:
@@ -101,9 +106,24 @@ def find(text: str, rules: tuple[list[Rule], list[Rule]] | None = None) -> list[
         current.lines.append(line)
         if END.search(line) or (RULER.search(line) and len(current.lines) > 4):
             current = None
-    return found
+    return _fold(found)
 
 
+def _fold(found: list[Splat]) -> list[Splat]:
+    """`found` with each bug once: reports with the same title, and for leaks the same stack."""
+    once: dict[str, Splat] = {}
+    for one in found:
+        key = VARYING.sub("", one.title)
+        if key.startswith("kmemleak"):
+            key += " ".join(m.group(0) for line in one.lines for m in SYMBOL.finditer(line))
+        if key in once:
+            once[key].times += 1
+        else:
+            once[key] = one
+    return list(once.values())
+
+
+@functools.lru_cache(maxsize=1)
 def _symbols(vmlinux: Path) -> dict[str, list[tuple[int, int]]]:
     table: dict[str, list[tuple[int, int]]] = {}
     out = subprocess.run(["nm", "-S", str(vmlinux)], capture_output=True, text=True, check=True)
@@ -139,7 +159,7 @@ def decode(lines: list[str], vmlinux: Path) -> list[str]:
             address = int(line, 16)
             places_of[address] = []
         elif not line.startswith("?"):
-            places_of[address].append(_short(line.split(" (")[0], vmlinux))
+            places_of[address].append(_short(line.split(" (")[0]))
 
     def position(m: re.Match[str]) -> str:
         places = places_of.get(addresses.get(m.group(0), 0), [])
@@ -148,13 +168,9 @@ def decode(lines: list[str], vmlinux: Path) -> list[str]:
     return [SYMBOL.sub(position, line) for line in lines]
 
 
-def _short(place: str, vmlinux: Path) -> str:
-    """A path inside the kernel tree, without the tree's own place."""
-    source = vmlinux.parent / "source"
-    root = source.resolve() if source.exists() else vmlinux.parent
-    for prefix in (f"{root}/", f"{vmlinux.parent}/"):
-        place = place.removeprefix(prefix)
-    return place
+def _short(place: str) -> str:
+    """A path inside the kernel tree, without the tree's own place: .../tree/net/ipv4/udp.c:12."""
+    return os.path.normpath(place).split("/tree/", 1)[-1]
 
 
 def main(argv: list[str]) -> int:
@@ -163,7 +179,8 @@ def main(argv: list[str]) -> int:
         return 0 if argv[1:] in (["-h"], ["--help"]) else 2
     splats = find(Path(argv[1]).read_text(errors="replace"))
     for splat in splats:
-        print(f"{splat.reason}" + (f" (in suite {splat.suite})" if splat.suite else ""))
+        print(splat.reason + (f" (in suite {splat.suite})" if splat.suite else "")
+              + (f" ({splat.times} times)" if splat.times > 1 else ""))
         for line in decode(splat.lines, Path(argv[2])) if len(argv) == 3 else splat.lines:
             print(f"    {line}")
     print(f"{len(splats)} splats")

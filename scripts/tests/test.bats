@@ -1,0 +1,133 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+# test: what it counts, and that nothing which goes wrong is lost. Its steps are scripts of a line.
+
+# shellcheck disable=SC2016  # the scripts made here expand it
+
+load helpers
+
+setup() {
+  new_checkout
+  local step
+  for step in setup fetch apply configure build-kernel build-user boot; do
+    fake "$step" 'true'
+  done
+  part test-offline offline '3 passed, 0 failed, 0 skipped'
+  cp "$SCRIPTS/test-offline" "$SCRIPTS/report"
+  cat >"$SCRIPTS/report" <<'END'
+#!/usr/bin/env bash
+mkdir -p "$SOCKREPAIR_CACHE/run/$1"
+cp "$SOCKREPAIR_CACHE/$1.summary" "$SOCKREPAIR_CACHE/run/$1/summary"
+! grep -vq ' 0 failed' "$SOCKREPAIR_CACHE/$1.summary"
+END
+  mkdir -p "$CACHE"
+  echo '10 passed, 0 failed, 1 skipped' >"$CACHE/plain.summary"
+  echo '20 passed, 0 failed, 2 skipped' >"$CACHE/debug.summary"
+}
+
+# fake STEP TEXT: a script that says it ran, then runs TEXT.
+fake() {
+  printf '#!/usr/bin/env bash\necho "[$SOCKREPAIR_STEP] %s $*"\n%s\n' "$1" "$2" >"$SCRIPTS/$1"
+  chmod +x "$SCRIPTS/$1"
+}
+
+# part STEP DIR SUMMARY: a step that counts.
+part() {
+  fake "$1" "mkdir -p $CACHE/run/$2; echo '$3' >$CACHE/run/$2/summary"
+}
+
+last_line() {
+  tail -n 1 <<<"$output"
+}
+
+@test "the last line is the sum of all parts" {
+  run "$SCRIPTS/test"
+  ((status == 0))
+  [[ $(last_line) == '33 passed, 0 failed, 3 skipped' ]]
+  [[ $output == *'[1/13] setup'* && $output == *'[12/13] boot debug'* ]]
+}
+
+@test "a failed part fails the whole, and the other parts still run" {
+  echo '9 passed, 1 failed, 1 skipped' >"$CACHE/plain.summary"
+  run "$SCRIPTS/test"
+  ((status == 1))
+  [[ $(last_line) == '32 passed, 1 failed, 3 skipped' ]]
+}
+
+@test "a failed test of the scripts fails the whole" {
+  fake test-offline "mkdir -p $CACHE/run/offline
+    echo '2 passed, 1 failed, 0 skipped' >$CACHE/run/offline/summary; exit 1"
+  run "$SCRIPTS/test"
+  ((status == 1))
+  [[ $(last_line) == '32 passed, 1 failed, 3 skipped' ]]
+}
+
+@test "a step that cannot run is a failure, and the count is still the last line" {
+  fake build-kernel '[[ $1 != debug ]]'
+  run "$SCRIPTS/test"
+  ((status != 0))
+  [[ $(last_line) == '3 passed, 1 failed, 0 skipped' ]]
+}
+
+@test "a part without a summary is a failure, also when an earlier run left one" {
+  mkdir -p "$CACHE/run/debug"
+  echo '99 passed, 0 failed, 0 skipped' >"$CACHE/run/debug/summary"
+  rm "$CACHE/debug.summary"
+  run "$SCRIPTS/test"
+  ((status != 0))
+  [[ $(last_line) == '13 passed, 1 failed, 1 skipped' ]]
+}
+
+@test "a summary that cannot be read is a failure" {
+  echo 'all well' >"$CACHE/debug.summary"
+  run "$SCRIPTS/test"
+  ((status != 0))
+  [[ $(last_line) == '13 passed, 1 failed, 1 skipped' ]]
+}
+
+# built: a kernel, an initramfs and their list of cases are there.
+built() {
+  mkdir -p "$CACHE/build/plain/arch/x86/boot" "$CACHE/user/root/tests"
+  touch "$CACHE/build/plain/arch/x86/boot/bzImage" "$CACHE/build/plain/vmlinux"
+  echo 'udp_repair kselftest plain,debug 60 /tests/udp_repair' >"$CACHE/user/root/tests/suites.txt"
+  printf 'udp_repair\tkselftest\ts.v4.get\n' >"$CACHE/user/cases.txt"
+}
+
+@test "one case is booted by its name, on the kernel that is there" {
+  built
+  run "$SCRIPTS/test" s.v4.get
+  ((status == 0))
+  [[ $output == *'boot plain --only udp_repair:s.v4.get'* ]]
+  [[ $output != *'build-kernel'* ]]
+}
+
+@test "an unknown name is an error that lists what is close to it" {
+  built
+  run "$SCRIPTS/test" s.v4.gte
+  ((status == 1))
+  [[ $output == *'s.v4.get'* && $output != *'boot plain'* ]]
+}
+
+@test "a suite that is not of the flavour is an error, not an empty run" {
+  built
+  mkdir -p "$CACHE/build/debug/arch/x86/boot"
+  touch "$CACHE/build/debug/arch/x86/boot/bzImage"
+  sed -i 's/plain,debug/plain/' "$CACHE/user/root/tests/suites.txt"
+  FLAVOUR=debug run "$SCRIPTS/test" s.v4.get
+  ((status == 1))
+  [[ $output == *'does not run in flavour debug'* && $output != *'boot debug'* ]]
+}
+
+@test "a kernel that is not there is built first" {
+  built
+  rm "$CACHE/build/plain/arch/x86/boot/bzImage"
+  run "$SCRIPTS/test" s.v4.get
+  [[ $output == *'not built yet'*'build-kernel plain'*'boot plain'* ]]
+}
+
+@test "a case that fails makes the command fail" {
+  built
+  echo '0 passed, 1 failed, 0 skipped' >"$CACHE/plain.summary"
+  run "$SCRIPTS/test" s.v4.get
+  ((status == 1))
+}

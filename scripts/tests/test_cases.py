@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+"""cases.py: names out of listings, and what a name on the command line stands for."""
+
+from __future__ import annotations
+
+import unittest
+
+import cases
+
+KSELFTEST = """\
+# FIXTURE            VARIANT                   TEST
+global                                         plain
+                                               other
+--------------------------------------------------------------------------------
+s                    v4                        get
+                     v6                        skipme
+                     a_variant_with_a_name_of_35_letters \n\
+--------------------------------------------------------------------------------
+a_fixture_of_more_than_20                           one
+"""
+
+GTEST = """\
+Running main() from file
+FdTest.
+  Closes
+  Moves
+All/ParseTest.
+  IsRefused/empty  # GetParam() = 16-byte object <00-00>
+Typed/0.  # TypeParam = int
+  Works
+"""
+
+SUITES = {"udp_repair": ["plain", "debug"], "udp_repair_32": ["plain", "debug"],
+          "udp_witness": ["plain"]}
+CASES = [("udp_repair", "s.v4.get"), ("udp_repair_32", "s.v4.get"),
+         ("udp_witness", "All/Cork.Equal/v4")]
+
+
+class Listing(unittest.TestCase):
+    def test_kselftest_columns_are_independent(self) -> None:
+        self.assertEqual(
+            ["global.plain", "global.other", "s.v4.get", "s.v4.skipme", "s.v6.get", "s.v6.skipme",
+             "s.a_variant_with_a_name_of_35_letters.get",
+             "s.a_variant_with_a_name_of_35_letters.skipme", "a_fixture_of_more_than_20.one"],
+            cases.kselftest_names(KSELFTEST))
+
+    def test_gtest(self) -> None:
+        self.assertEqual(["FdTest.Closes", "FdTest.Moves", "All/ParseTest.IsRefused/empty",
+                          "Typed/0.Works"], cases.gtest_names(GTEST))
+
+    def test_suites(self) -> None:
+        self.assertEqual({"a": ["plain", "debug"], "b": ["debug"]},
+                         cases.read_suites("# name\n\na gtest plain,debug 60 /tests/a\n"
+                                           "b ktap debug 5 /tests/b --x\n"))
+
+
+class Find(unittest.TestCase):
+    def test_case_of_two_suites_is_both(self) -> None:
+        self.assertEqual(["udp_repair:s.v4.get", "udp_repair_32:s.v4.get"],
+                         cases.find("s.v4.get", SUITES, CASES))
+
+    def test_case_of_one_suite(self) -> None:
+        self.assertEqual(["udp_repair_32:s.v4.get"],
+                         cases.find("udp_repair_32:s.v4.get", SUITES, CASES))
+
+    def test_suite(self) -> None:
+        self.assertEqual(["udp_witness"], cases.find("udp_witness", SUITES, CASES))
+
+    def test_part_of_a_name_is_no_name(self) -> None:
+        self.assertEqual([], cases.find("s.v4", SUITES, CASES))
+        self.assertEqual(["s.v4.get"], cases.close_names("s.v4", SUITES, CASES))
+
+    def test_misspelt(self) -> None:
+        self.assertIn("All/Cork.Equal/v4", cases.close_names("All/Cork.Eqal/v4", SUITES, CASES))
+        self.assertIn("udp_repair", cases.close_names("udp_repiar", SUITES, CASES))
+
+
+if __name__ == "__main__":
+    unittest.main()
