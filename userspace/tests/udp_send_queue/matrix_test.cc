@@ -98,7 +98,7 @@ TEST_P(SendQueueMatrixTest, LeavesAsTheOriginalWouldHave) {
     ASSERT_OK_AND_ASSIGN(Fd fd, open_socket(original(), kind));
     ASSERT_THAT(begin(fd, kind, pieces), IsOk());
     ASSERT_THAT(complete(fd, kind, pieces), IsOk());
-    ASSERT_OK_AND_ASSIGN(untouched, original().arrival(source, kind.segments()));
+    ASSERT_OK_AND_ASSIGN(untouched, original().arrival(family_of(kind.protocol), kind.segments()));
   }
   ASSERT_EQ(join(untouched.datagrams), payload);
   ASSERT_EQ(untouched.datagrams[0].source, source);
@@ -130,13 +130,14 @@ TEST_P(SendQueueMatrixTest, LeavesAsTheOriginalWouldHave) {
   EXPECT_THAT(*again, SameQueueAs(*queue));
 
   ASSERT_THAT(complete(old_socket, kind, pieces), IsOk());
-  ASSERT_OK_AND_ASSIGN(Arrival dumped, original().arrival(source, kind.segments()));
+  ASSERT_OK_AND_ASSIGN(Arrival dumped,
+                       original().arrival(family_of(kind.protocol), kind.segments()));
   EXPECT_EQ(dumped.datagrams, untouched.datagrams);
   EXPECT_THAT(dumped.frames, SameFrames(untouched.frames));
   EXPECT_THAT(dump_send_queue(old_socket), IsOkAndHolds(std::nullopt));
 
   ASSERT_THAT(complete(new_socket, kind, pieces), IsOk());
-  ASSERT_OK_AND_ASSIGN(Arrival moved, replica().arrival(source, kind.segments()));
+  ASSERT_OK_AND_ASSIGN(Arrival moved, replica().arrival(family_of(kind.protocol), kind.segments()));
   EXPECT_EQ(moved.datagrams, untouched.datagrams);
   EXPECT_THAT(moved.frames, SameFrames(untouched.frames));
 }

@@ -36,7 +36,8 @@ struct Arrival {
   std::vector<Frame> frames;
 };
 
-// Two hosts with a receiver for each family and a capture at the receiving end.
+// Two hosts with a receiver for each family and a capture at the receiving end. The receivers are
+// members of 239.1.2.3, ff05::1234 and ff02::1234; the sender also has 10.0.0.11 and fd00::11.
 class World {
  public:
   static constexpr std::uint16_t kSenderPort = 4000;
@@ -50,9 +51,9 @@ class World {
   Receiver& receiver(Family family) { return family == Family::kIpv4 ? *v4_ : *v6_; }
   const TwoHosts& hosts() const { return hosts_; }
 
-  // Waits for `count` datagrams from `source` and takes their frames. EEXIST if there were more,
-  // or if anything else arrived.
-  Result<Arrival> arrival(const Endpoint& source, std::size_t count = 1);
+  // Waits for `count` datagrams, at least one, and takes the frames of their flow. EEXIST if there
+  // were more, to either receiver.
+  Result<Arrival> arrival(Family family, std::size_t count = 1);
   // Frames of a datagram that no receiver gets. Waits for `count`.
   Result<std::vector<Frame>> frames(const Endpoint& source, std::size_t count);
   // Throws away what is in the receivers and the capture.
