@@ -372,14 +372,16 @@ class Walker {
     tcp_info info{};
     socklen_t length = sizeof(info);
     if (count(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length))) return;
+    // A listener counts connections there, and a reset purges the queues but not the counters.
+    constexpr std::uint8_t kClose = 7;
     constexpr std::uint8_t kListen = 10;
-    if (info.tcpi_state == kListen) return;
+    if (info.tcpi_state == kClose || info.tcpi_state == kListen) return;
     char text[160] = "";
     if (info.tcpi_snd_cwnd > 1U << 30 || info.tcpi_sacked + info.tcpi_lost > info.tcpi_unacked ||
         info.tcpi_unacked > 1U << 30) {
-      std::snprintf(text, sizeof(text), "cwnd %u unacked %u sacked %u lost %u retrans %u",
-                    info.tcpi_snd_cwnd, info.tcpi_unacked, info.tcpi_sacked, info.tcpi_lost,
-                    info.tcpi_retrans);
+      std::snprintf(text, sizeof(text), "state %u cwnd %u unacked %u sacked %u lost %u retrans %u",
+                    info.tcpi_state, info.tcpi_snd_cwnd, info.tcpi_unacked, info.tcpi_sacked,
+                    info.tcpi_lost, info.tcpi_retrans);
     } else if (info.tcpi_snd_mss > 65535 || info.tcpi_snd_wnd > 65535U << 14) {
       std::snprintf(text, sizeof(text), "mss %u snd_wnd %u", info.tcpi_snd_mss, info.tcpi_snd_wnd);
     }
