@@ -90,6 +90,10 @@ on_exit() {
 CLEANUP=()
 run_cleanup() {
   local status=$? command
+  # A child that a signal meets before it has left our traps behind must not clean up for us.
+  if ((BASHPID != $$)); then
+    exit "$status"
+  fi
   set +e
   for command in "${CLEANUP[@]}"; do
     eval "$command"

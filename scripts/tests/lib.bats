@@ -78,6 +78,11 @@ lib() {
   [[ $output == $'two\none' ]]
 }
 
+@test "a child that ends by our traps does not clean up for us" {
+  run lib 'on_exit "echo cleaned"; (run_cleanup); echo after the child'
+  [[ $output == $'after the child\ncleaned' ]]
+}
+
 @test "a cache whose path kbuild cannot take is refused" {
   SOCKREPAIR_CACHE="$BATS_TEST_TMPDIR/a b" run lib cache_open
   ((status == 1))
