@@ -59,6 +59,7 @@ KINDS = [
     ("kmemleak: Kernel memory leak detector disabled", "kmemleak"),
     ("kmemleak: Memory pool empty, consider increasing CONFIG_X", "kmemleak"),
     ("Out of memory: Killed process 71 (udp_repair)", "memory"),
+    ("    not ok 2 tcp_repair_mss", "KUnit"),
     ("BUG: Bad page state in process udp_repair  pfn:00001", "bug"),
 ]
 
@@ -72,6 +73,7 @@ CLEAN = [
     "rcu: \tRCU debug extended QS entry/exit.",
     "x86/mm: Checked W+X mappings: passed, no W+X pages found.",
     "debug_vm_pgtable: [debug_vm_pgtable         ]: Validating architecture page table helpers",
+    "    ok 2 tcp_repair_mss",
     "tsc: Fast TSC calibration failed",
     "watchdog: Delayed init of the lockup detector failed: -19",
 ]
