@@ -124,6 +124,11 @@ class Find(unittest.TestCase):
                                "Kernel panic - not syncing: Fatal exception"))
         self.assertEqual([False, True], [s.is_panic for s in found])
 
+    def test_two_reports_without_a_pause(self) -> None:
+        found = splat.find(log("WARNING: suspicious RCU usage", " <TASK>", " f+0x1/0x2", " </TASK>",
+                               "BUG: sleeping function called from invalid context at a.c:1"))
+        self.assertEqual(2, len(found))
+
     def test_later_message_is_not_part_of_it(self) -> None:
         text = log("UBSAN: x in y.c:1:1", "a") + log("b", start=9.0)
         self.assertEqual([["UBSAN: x in y.c:1:1", "a"]], [s.lines for s in splat.find(text)])
