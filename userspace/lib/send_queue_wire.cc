@@ -55,7 +55,7 @@ constexpr ControlRow header_row(const char* member, int type) {
           Family::kIpv6,
           IPPROTO_IPV6,
           type,
-          "a whole extension header; CAP_NET_RAW",
+          "must be a whole extension header; needs CAP_NET_RAW",
           [](const SendQueue& q) { return whole_header(q.*Header); },
           [](const SendQueue& q, const ControlContext& c) {
             return !c.headers_by_option && !(q.*Header).empty();
@@ -65,7 +65,7 @@ constexpr ControlRow header_row(const char* member, int type) {
 
 constexpr ControlRow kRows[] = {
     {"source, destination, oif", Family::kIpv4, IPPROTO_IP, IP_PKTINFO,
-     "source is an address of this host, destination can be reached from it, oif exists", any_value,
+     "source must be an address of this host and destination reachable from it by oif", any_value,
      always,
      [](const SendQueue& q) {
        in_pktinfo info{};
@@ -74,8 +74,8 @@ constexpr ControlRow kRows[] = {
        return bytes_of(info);
      }},
     {"source, destination, oif", Family::kIpv6, IPPROTO_IPV6, IPV6_PKTINFO,
-     "source is an address of this host, destination can be reached from it, oif exists and is "
-     "the interface that the socket is bound to, if it is bound to one",
+     "source must be an address of this host and destination reachable from it by oif; a socket "
+     "that is bound to an interface can use no other",
      any_value, always,
      [](const SendQueue& q) {
        in6_pktinfo info{};
@@ -83,28 +83,29 @@ constexpr ControlRow kRows[] = {
        info.ipi6_addr = q.source.v6();
        return bytes_of(info);
      }},
-    {"hop_limit", Family::kIpv4, IPPROTO_IP, IP_TTL, "1 to 255",
+    {"hop_limit", Family::kIpv4, IPPROTO_IP, IP_TTL, "must be 1 to 255",
      [](const SendQueue& q) { return q.hop_limit != 0; },
      [](const SendQueue& q, const ControlContext&) { return q.hop_limit.has_value(); },
      [](const SendQueue& q) { return bytes_of<int>(*q.hop_limit); }},
-    {"traffic_class", Family::kIpv4, IPPROTO_IP, IP_TOS, "0 to 255", any_value,
+    {"traffic_class", Family::kIpv4, IPPROTO_IP, IP_TOS, "must be 0 to 255", any_value,
      [](const SendQueue& q, const ControlContext&) { return q.traffic_class.has_value(); },
      [](const SendQueue& q) { return bytes_of<int>(*q.traffic_class); }},
     // Also without options: the message keeps those of the socket out.
     {"ip_options", Family::kIpv4, IPPROTO_IP, IP_RETOPTS,
-     "at most 40 bytes of well-formed options; CAP_NET_RAW for some",
+     "must be at most 40 bytes of well-formed options; some need CAP_NET_RAW",
      [](const SendQueue& q) { return q.ip_options.size() <= kIpOptionsMax; }, always,
      [](const SendQueue& q) { return q.ip_options; }},
-    {"hop_limit", Family::kIpv6, IPPROTO_IPV6, IPV6_HOPLIMIT, "0 to 255", any_value,
+    {"hop_limit", Family::kIpv6, IPPROTO_IPV6, IPV6_HOPLIMIT, "must be 0 to 255", any_value,
      [](const SendQueue& q, const ControlContext&) { return q.hop_limit.has_value(); },
      [](const SendQueue& q) { return bytes_of<int>(*q.hop_limit); }},
-    {"traffic_class", Family::kIpv6, IPPROTO_IPV6, IPV6_TCLASS, "0 to 255", any_value,
+    {"traffic_class", Family::kIpv6, IPPROTO_IPV6, IPV6_TCLASS, "must be 0 to 255", any_value,
      [](const SendQueue& q, const ControlContext&) { return q.traffic_class.has_value(); },
      [](const SendQueue& q) { return bytes_of<int>(*q.traffic_class); }},
-    {"dontfrag", Family::kIpv6, IPPROTO_IPV6, IPV6_DONTFRAG, "true or false", any_value, always,
-     [](const SendQueue& q) { return bytes_of<int>(q.dontfrag); }},
+    {"dontfrag", Family::kIpv6, IPPROTO_IPV6, IPV6_DONTFRAG, "must be true or false", any_value,
+     always, [](const SendQueue& q) { return bytes_of<int>(q.dontfrag); }},
     {"flow_label", Family::kIpv6, IPPROTO_IPV6, IPV6_FLOWINFO,
-     "1 to 0xfffff; leased by the socket (IPV6_FLOWLABEL_MGR) where labels are exclusive",
+     "must be 1 to 0xfffff, and leased by the socket (IPV6_FLOWLABEL_MGR) where labels are "
+     "exclusive",
      [](const SendQueue& q) { return *q.flow_label > 0 && *q.flow_label <= kFlowLabelMax; },
      [](const SendQueue& q, const ControlContext&) { return q.flow_label.has_value(); },
      [](const SendQueue& q) { return bytes_of<std::uint32_t>(htonl(*q.flow_label)); }},
@@ -112,24 +113,26 @@ constexpr ControlRow kRows[] = {
     header_row<&SendQueue::routing_dst>("routing_dst", IPV6_RTHDRDSTOPTS),
     header_row<&SendQueue::routing>("routing", IPV6_RTHDR),
     header_row<&SendQueue::dst>("dst", IPV6_DSTOPTS),
-    {"mark", std::nullopt, SOL_SOCKET, SO_MARK, "CAP_NET_RAW or CAP_NET_ADMIN", any_value, always,
+    {"mark", std::nullopt, SOL_SOCKET, SO_MARK,
+     "needs CAP_NET_RAW or CAP_NET_ADMIN unless it is SO_MARK of the socket", any_value,
+     [](const SendQueue& q, const ControlContext& c) { return q.mark != c.socket_mark; },
      [](const SendQueue& q) { return bytes_of(q.mark); }},
     {"priority", std::nullopt, SOL_SOCKET, SO_PRIORITY,
-     "0 to 6 without CAP_NET_RAW or CAP_NET_ADMIN", any_value, always,
+     "must be 0 to 6 without CAP_NET_RAW or CAP_NET_ADMIN", any_value, always,
      [](const SendQueue& q) { return bytes_of(q.priority); }},
     // Also without flags: the message keeps those of the socket out.
-    {"tsflags", std::nullopt, SOL_SOCKET, SO_TIMESTAMPING, "SOF_TIMESTAMPING_TX_* bits",
+    {"tsflags", std::nullopt, SOL_SOCKET, SO_TIMESTAMPING, "must be SOF_TIMESTAMPING_TX_* bits",
      [](const SendQueue& q) { return (q.tsflags & ~kTimestampingFlags) == 0; }, always,
      [](const SendQueue& q) { return bytes_of(q.tsflags); }},
     {"tskey", std::nullopt, SOL_SOCKET, SCM_TS_OPT_ID,
-     "SOF_TIMESTAMPING_OPT_ID must be set on the socket", any_value,
+     "needs SOF_TIMESTAMPING_OPT_ID on the socket", any_value,
      [](const SendQueue& q, const ControlContext& c) { return q.tsflags != 0 && c.timestamp_ids; },
      [](const SendQueue& q) { return bytes_of(q.tskey); }},
-    {"txtime", std::nullopt, SOL_SOCKET, SCM_TXTIME, "SO_TXTIME must be set on the socket",
-     any_value, [](const SendQueue& q, const ControlContext&) { return q.txtime.has_value(); },
+    {"txtime", std::nullopt, SOL_SOCKET, SCM_TXTIME, "needs SO_TXTIME on the socket", any_value,
+     [](const SendQueue& q, const ControlContext&) { return q.txtime.has_value(); },
      [](const SendQueue& q) { return bytes_of(*q.txtime); }},
     // Also without a size: the message keeps that of the socket out.
-    {"gso_size", std::nullopt, SOL_UDP, UDP_SEGMENT, "0 to 65535 bytes", any_value, always,
+    {"gso_size", std::nullopt, SOL_UDP, UDP_SEGMENT, "must be 0 to 65535 bytes", any_value, always,
      [](const SendQueue& q) { return bytes_of<std::uint16_t>(q.gso_size.value_or(0)); }},
 };
 
@@ -273,10 +276,9 @@ Result<void> check_members(const SendQueue& queue) {
                                " datagram cannot have it"};
     }
   }
-  ControlContext most{.timestamp_ids = true, .headers_by_option = false};
+  ControlContext most{.timestamp_ids = true};
   for (const ControlRow* row : given_rows(queue, most))
-    if (!row->valid(queue))
-      return Error{EINVAL, std::string(row->members) + ": must be " + row->limit};
+    if (!row->valid(queue)) return Error{EINVAL, std::string(row->members) + ": " + row->limit};
 
   // What IP leaves for the payload of one datagram, with these headers. IPv6 does not count its
   // fixed header.

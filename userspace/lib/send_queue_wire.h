@@ -21,6 +21,7 @@ Result<std::optional<SendQueue>> parse_send_queue(std::span<const std::uint8_t> 
 
 // What the choice of control messages depends on, besides the datagram.
 struct ControlContext {
+  std::uint32_t socket_mark = 0;   // SO_MARK of the socket
   bool timestamp_ids = false;      // the socket has SOF_TIMESTAMPING_OPT_ID
   bool headers_by_option = false;  // IPv6 headers are given as sticky options, not as messages
 };
@@ -32,7 +33,7 @@ struct ControlRow {
   std::optional<Family> family;  // only in datagrams of this family; none: in both
   int level;
   int type;
-  // Why the kernel might say no to a value that the row itself finds good.
+  // What a value has to be and what giving it needs, for the error when it is not so.
   const char* limit;
   // Whether the value can be given at all.
   bool (*valid)(const SendQueue&);

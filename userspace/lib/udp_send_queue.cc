@@ -117,6 +117,7 @@ struct Target {
   int domain;
   Endpoint local;
   std::uint32_t bound_ifindex;
+  std::uint32_t mark;
   bool timestamp_ids;
 };
 
@@ -137,6 +138,7 @@ Result<Target> inspect(int fd) {
   SOCKREPAIR_TRY_ASSIGN(target.local, name.endpoint());
   SOCKREPAIR_TRY_ASSIGN(target.bound_ifindex,
                         sys::getsockopt<std::uint32_t>(fd, SOL_SOCKET, SO_BINDTOIFINDEX));
+  SOCKREPAIR_TRY_ASSIGN(target.mark, sys::getsockopt<std::uint32_t>(fd, SOL_SOCKET, SO_MARK));
 
   // An int, followed by the clock's index in kernels since 5.14.
   std::array<std::uint32_t, 2> timestamping{};
@@ -213,9 +215,9 @@ Result<void> check_target(const Target& target, const SendQueue& queue) {
   SOCKREPAIR_TRY(check_interface(target, queue));
 
   if (queue.tsflags != 0 && queue.tskey != 0 && !target.timestamp_ids)
-    return refuse(EINVAL, "tskey",
-                  std::to_string(queue.tskey) +
-                      " is given, SOF_TIMESTAMPING_OPT_ID must be set on the socket");
+    return refuse(
+        EINVAL, "tskey",
+        std::to_string(queue.tskey) + " is given, needs SOF_TIMESTAMPING_OPT_ID on the socket");
   return check_queue_is_empty(target);
 }
 
@@ -352,7 +354,7 @@ Result<void> rehearse(int fd, const SendQueue& queue, const SocketAddress& to,
                  Endpoint{queue.destination, queue.destination_port, 0}.to_string() +
                  (queue.oif ? " by interface " + std::to_string(*queue.oif) : "") + ")";
     }
-    return refuse(some.error().code, members.c_str(), std::string("must be: ") + row.limit);
+    return refuse(some.error().code, members.c_str(), row.limit);
   }
   return all.error();
 }
@@ -368,8 +370,10 @@ Result<void> restore(int fd, const SendQueue& queue, const RestoreOptions& optio
 
   std::uint32_t scope = queue.destination.is_link_local() ? queue.oif.value_or(0) : 0;
   SocketAddress to(Endpoint{queue.destination, queue.destination_port, scope}, target.domain);
-  std::vector<const internal::ControlRow*> rows = internal::given_rows(
-      queue, {.timestamp_ids = target.timestamp_ids, .headers_by_option = by_option});
+  std::vector<const internal::ControlRow*> rows =
+      internal::given_rows(queue, {.socket_mark = target.mark,
+                                   .timestamp_ids = target.timestamp_ids,
+                                   .headers_by_option = by_option});
   int flags = options.dont_route && queue.onlink ? MSG_DONTROUTE : 0;
   SOCKREPAIR_TRY(rehearse(fd, queue, to, rows, flags));
 

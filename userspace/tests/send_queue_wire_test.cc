@@ -269,8 +269,8 @@ TEST(ControlRowsTest, LeastIpv4) {
   EXPECT_THAT(
       messages.order,
       ElementsAre(std::tuple(IPPROTO_IP, IP_PKTINFO), std::tuple(IPPROTO_IP, IP_RETOPTS),
-                  std::tuple(SOL_SOCKET, SO_MARK), std::tuple(SOL_SOCKET, SO_PRIORITY),
-                  std::tuple(SOL_SOCKET, SO_TIMESTAMPING), std::tuple(SOL_UDP, UDP_SEGMENT)));
+                  std::tuple(SOL_SOCKET, SO_PRIORITY), std::tuple(SOL_SOCKET, SO_TIMESTAMPING),
+                  std::tuple(SOL_UDP, UDP_SEGMENT)));
   in_pktinfo info{};
   info.ipi_spec_dst.s_addr = inet_addr("10.0.0.1");
   EXPECT_EQ((messages.data[{IPPROTO_IP, IP_PKTINFO}]), bytes(info));
@@ -345,7 +345,6 @@ TEST(ControlRowsTest, FullIpv6) {
       {{IPPROTO_IPV6, IPV6_RTHDRDSTOPTS}, queue.routing_dst},
       {{IPPROTO_IPV6, IPV6_RTHDR}, queue.routing},
       {{IPPROTO_IPV6, IPV6_DSTOPTS}, queue.dst},
-      {{SOL_SOCKET, SO_MARK}, bytes(0U)},
       {{SOL_SOCKET, SO_PRIORITY}, bytes(0U)},
       {{SOL_SOCKET, SO_TIMESTAMPING}, bytes(0U)},
       {{SOL_UDP, UDP_SEGMENT}, bytes(std::uint16_t{0})},
@@ -360,6 +359,17 @@ TEST(ControlRowsTest, HeadersByOptionAreNotMessages) {
   Messages messages = messages_of(queue, {.headers_by_option = true});
   EXPECT_EQ((messages.data.count({IPPROTO_IPV6, IPV6_HOPOPTS})), 0U);
   EXPECT_EQ((messages.data.count({IPPROTO_IPV6, IPV6_RTHDR})), 0U);
+}
+
+// A mark takes privileges: no message when the socket's own does.
+TEST(ControlRowsTest, MarkOfTheSocketIsNotAMessage) {
+  SendQueue queue = ipv4_queue();
+  queue.mark = 7;
+  std::tuple mark{SOL_SOCKET, SO_MARK};
+  EXPECT_EQ(messages_of(queue, {.socket_mark = 7}).data.count(mark), 0U);
+  EXPECT_EQ(messages_of(queue, {.socket_mark = 8}).data.count(mark), 1U);
+  queue.mark = 0;
+  EXPECT_EQ(messages_of(queue, {.socket_mark = 8}).data[mark], bytes(0U));
 }
 
 // Without flags the key means nothing, and without SOF_TIMESTAMPING_OPT_ID the kernel refuses it.

@@ -111,8 +111,8 @@ Result<std::optional<SendQueue>> dump_send_queue(int fd);
 //
 // Needs: a UDP socket bound to the source port, with no datagram under construction, in a network
 // namespace where source and oif exist; AF_INET6 for an IPv6 datagram; SO_TXTIME for txtime;
-// SOF_TIMESTAMPING_OPT_ID for tskey; CAP_NET_RAW or CAP_NET_ADMIN for marks, for high priorities
-// and for some options. All of it is checked before anything is put on the socket; the error names
+// SOF_TIMESTAMPING_OPT_ID for tskey; CAP_NET_RAW or CAP_NET_ADMIN for a mark that is not the
+// socket's, for a priority above 6 and for extension headers and some options. All of it is checked before anything is put on the socket; the error names
 // the member and its limit, and the socket is as it was.
 //
 // Options of the socket that would get into a datagram which was begun without them (IPv6 sticky

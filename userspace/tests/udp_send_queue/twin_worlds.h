@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,9 @@ enum class Protocol {
 
 // "v4", "v6", "mapped"
 const char* protocol_name(Protocol protocol);
+inline void PrintTo(Protocol protocol, std::ostream* out) {
+  *out << protocol_name(protocol);
+}
 int domain_of(Protocol protocol);
 Family family_of(Protocol protocol);
 
