@@ -1292,6 +1292,43 @@ static __u32 segs_out(int fd)
 		0 : info.tcpi_data_segs_out;
 }
 
+/* A window that could not be announced, because the peer does not scale, is not
+ * reported; and there is room to take the peer's FIN off.
+ */
+TEST(unscaled_window)
+{
+	struct tcp_repair_window win;
+	long deadline = now_ms() + DEADLINE_MS;
+	int server, client, ret;
+	struct tcp_info info;
+
+	ret = enter_netns();
+	if (ret == -EPERM)
+		SKIP(return, "needs the right to make a network namespace");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, set_sysctl("tcp_rmem", "4096 2097152 8388608"));
+	ASSERT_EQ(0, set_sysctl("tcp_window_scaling", "0"));
+	ASSERT_EQ(0, make_pair(AF_INET, &server, &client));
+
+	ASSERT_EQ(0, tcp_set_int(server, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, tcp_get(server, TCP_REPAIR_WINDOW, &win, sizeof(win)));
+	EXPECT_EQ(65535, win.rcv_wnd);
+	EXPECT_EQ(0, set_window(server, &win));
+
+	ASSERT_EQ(0, sys(shutdown(client, SHUT_WR)));
+	do {
+		ASSERT_LT(now_ms(), deadline);
+		ASSERT_EQ(0, tcp_get(server, TCP_INFO, &info, sizeof(info)));
+	} while (info.tcpi_state != 8 /* TCP_CLOSE_WAIT */);
+
+	ASSERT_EQ(0, tcp_get(server, TCP_REPAIR_WINDOW, &win, sizeof(win)));
+	win.rcv_wup--;
+	win.rcv_wnd++;
+	EXPECT_EQ(0, set_window(server, &win));
+	close(server);
+	close(client);
+}
+
 FIXTURE(restore)
 {
 	int server;
