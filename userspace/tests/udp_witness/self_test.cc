@@ -149,6 +149,7 @@ TEST_P(WitnessMutationTest, ShowsWhereItWasMade) {
 
   ASSERT_OK_AND_ASSIGN(std::optional<SendQueue> queue, dump_send_queue(*original.fd));
   ASSERT_TRUE(queue.has_value());
+  ASSERT_EQ(queue->payload, original.payload);
   mutation.change(*queue);
   ASSERT_OK_AND_ASSIGN(const Fd* fresh, make_socket(peer, rich_recipe(), mutation.port));
   ASSERT_THAT(restore_send_queue(*fresh, *queue), IsOk());
