@@ -49,10 +49,15 @@ boot: ## run the tests in the guest (FLAVOUR=)
 report: ## what the last boot said (FLAVOUR=)
 	@scripts/report $(FLAVOUR)
 
+##@ The proof
+
+fastpath: ## the data path with and without the series: code, layouts, sizes, instruction counts
+	@scripts/fastpath
+
 ##@ For developers
 
 export-series: ## write the kernel tree's commits back into kernel-patches/
 	@scripts/export-series
 
 .PHONY: help run test shell setup fetch apply configure build-kernel build-user boot report \
-	export-series
+	export-series fastpath

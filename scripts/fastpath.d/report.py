@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+"""The verdict, and the tables of a cover letter: plain text of at most 72 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WIDTH = 72
+
+
+class AllowError(Exception):
+    """allowed.txt has a line that means nothing."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may change, with the reason: ("code", function) or ("layout", struct, member, kind)."""
+
+    what: tuple[str, ...]
+    reason: str
+
+
+def read_allowed(path: Path) -> list[Allowed]:
+    """Lines of allowed.txt; a line without a reason is an error."""
+    entries = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        words = line.split()
+        size = {"code": 2, "layout": 4}.get(words[0], 0)
+        if not size or len(words) <= size:
+            raise AllowError(f"{path}:{number}: expected 'code FUNCTION reason' or "
+                             "'layout STRUCT MEMBER KIND reason'")
+        entries.append(Allowed(tuple(words[:size]), " ".join(words[size:])))
+    return entries
+
+
+def checks(static: dict[str, Any], counts: dict[str, Any] | None,
+           allowed: list[Allowed]) -> dict[str, list[str]]:
+    """Each check by name with the reasons why it fails; without one it passed."""
+    used: set[tuple[str, ...]] = set()
+    permitted = {a.what for a in allowed}
+    found: dict[str, list[str]] = {name: [] for name in (
+        "functions found", "machine code", "layouts", "option off", "allowed changes")}
+
+    def unless_allowed(check: str, what: tuple[str, ...], text: str) -> None:
+        used.add(what)
+        if what not in permitted:
+            found[check].append(text)
+
+    for verdict in static["code"]["functions"]:
+        name = f"{verdict['function']} ({verdict['object']})"
+        if verdict["status"] == "changed":
+            unless_allowed("machine code", ("code", verdict["function"]),
+                           f"{name} changed{_note(verdict)}")
+        elif verdict["status"] == "missing":
+            found["functions found"].append(f"{name} not found{_note(verdict)}")
+    for change in static["layout"]["changes"]:
+        what = ("layout", change["struct"], change["member"].replace(" ", "_"), change["kind"])
+        group = f" (group {change['group']})" if change["group"] else ""
+        unless_allowed("layouts", what, f"struct {change['struct']}: {change['member']} "
+                       f"{change['kind']}, {change['detail']}{group}")
+    for name, differences in static["sizes"]["off_differs"].items():
+        found["option off"].append(f"option off differs from base in {name}: "
+                                   f"{'; '.join(differences)}")
+    if counts:
+        found["instruction counts"] = [
+            f"{row['call']}: {row['difference']} instructions apart, bound {row['bound']}"
+            for row in counts["rows"] if row["difference"] > row["bound"]]
+    found["allowed changes"] = [f"allowed.txt: nothing matches '{' '.join(a.what)}'"
+                                for a in allowed if a.what not in used]
+    return found
+
+
+def _note(verdict: dict[str, Any]) -> str:
+    return f": {verdict['note']}" if verdict["note"] else ""
+
+
+def _wrap(text: str, indent: str = "  ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ",
+                         break_on_hyphens=False)
+
+
+def _row(label: str, *columns: object, width: int = 10) -> str:
+    tail = "".join(f"{column:>{width}}" for column in columns)
+    return f"{label:<{WIDTH - len(tail)}}{tail}"
+
+
+def _code(code: dict[str, Any]) -> list[str]:
+    lines = [_row("Machine code", "compared", "changed", "not found")]
+    subsystems: dict[str, list[int]] = {}
+    for verdict in code["functions"]:
+        numbers = subsystems.setdefault(verdict["subsystem"], [0, 0, 0])
+        numbers[0] += verdict["status"] != "missing"
+        numbers[1] += verdict["status"] == "changed"
+        numbers[2] += verdict["status"] == "missing"
+    lines += [_row(f"  {name}", *numbers) for name, numbers in subsystems.items()]
+    lines.append(_row("  all", code["compared"], len(code["changed"]), len(code["missing"])))
+    inlined = sum(v["parts"][:1] != [] and v["parts"][0].startswith("in ")
+                  for v in code["functions"])
+    lines += _wrap(f"Of these {inlined} are inlined and compared as part of their caller.")
+    others = sorted(name.rsplit(" ", 1)[-1] for name in code["other_changed"])
+    lines += _wrap("Changed off the data path: " + (", ".join(others) or "nothing") + ".")
+    return lines
+
+
+def _layout(layout: dict[str, Any]) -> list[str]:
+    changed = {c["struct"] for c in layout["changes"]}
+    lines = [_row("Structure layout", "base", "patched", "changes")]
+    for struct in ("sk_buff", "sock", "inet_sock", "udp_sock", "tcp_sock", "proto"):
+        if struct in layout["sizes"]:
+            old, new = layout["sizes"][struct]
+            count = sum(c["struct"] == struct for c in layout["changes"])
+            lines.append(_row(f"  {struct}, bytes", old, new, count))
+    lines.append(_row(f"  all {layout['compared']} structures, changed", "", "", len(changed)))
+    groups = sum(layout["groups"].values())
+    lines += _wrap(f"{groups} cacheline groups compared member by member, "
+                   f"{layout['groups'].get('tcp_sock', 0)} of them in tcp_sock.")
+    return lines
+
+
+def _sizes(sizes: dict[str, Any]) -> list[str]:
+    lines = [_row("Object size, bytes", "base", "off", "on")]
+    for row in sizes["rows"]:
+        for i, kind in enumerate(("text", "data", "bss")):
+            numbers = [row[label][i] for label in ("base", "off", "on")]
+            if len(set(numbers)) > 1:
+                lines.append(_row(f"  {row['object']}, {kind}", *numbers))
+    for i, kind in enumerate(("text", "data", "bss")):
+        numbers = [sizes["totals"][label][i] for label in ("base", "off", "on")]
+        lines.append(_row(f"  all {sizes['objects']} objects, {kind}", *numbers))
+    differs = sizes["off_differs"]
+    moved = sizes["off_lines_moved"]
+    text = (f"Off differs from base in {', '.join(differs)}." if differs else
+            "Off is base byte for byte, relocations included")
+    if not differs:
+        text += (f", but for line numbers of WARN() in {', '.join(moved)}." if moved else ".")
+    return lines + _wrap(text)
+
+
+def _counts(counts: dict[str, Any]) -> list[str]:
+    lines = [_row("Instructions of a call", "base", "patched", "apart", "bound")]
+    lines += [_row(f"  {r['call']}", r["base"], r["patched"], r["difference"], r["bound"])
+              for r in counts["rows"]]
+    lines += _wrap("QEMU -icount shift=0: the guest's time stamp counter counts instructions. "
+                   "Delivery on loopback is part of the sending call. Least of all repetitions, "
+                   f"median of {counts['boots']} boots of each kernel; bound: how far apart "
+                   "boots of base are.")
+    return lines
+
+
+def summary(title: list[str], static: dict[str, Any], counts: dict[str, Any] | None,
+            failed: list[str]) -> str:
+    """The tables and the verdict."""
+    blocks = [title, _code(static["code"]), _layout(static["layout"]), _sizes(static["sizes"])]
+    if counts:
+        blocks.append(_counts(counts))
+    else:
+        blocks.append(_wrap("Instructions of a call: not counted in this run (make fastpath "
+                            "counts them).", ""))
+    if failed:
+        verdict = [f"FAILED, {len(failed)} reasons:" if len(failed) > 1 else "FAILED:"]
+        for reason in failed:
+            verdict += _wrap(reason)
+        blocks.append(verdict)
+    else:
+        blocks.append(["Nothing on the data path changed."])
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def diffs(static: dict[str, Any]) -> str:
+    """The diff of each changed function."""
+    lines: list[str] = []
+    for verdict in static["code"]["functions"]:
+        if verdict["status"] == "changed":
+            lines += [f"{verdict['object']}: {verdict['function']}{_note(verdict)}",
+                      *verdict["diff"], ""]
+    return "\n".join(lines)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+"""Sizes of objects in three builds, and whether option off is the base, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from elf import SHF_WRITE, Object
+from normalise import section_differences
+
+Size = list[int]  # text with read-only data, data, bss; as size(1) prints them
+
+
+def size(obj: Object) -> Size:
+    """Bytes that an object adds to the running kernel."""
+    total = [0, 0, 0]
+    for section in obj.allocated:
+        total[2 if section.is_nobits else 1 if section.has(SHF_WRITE) else 0] += section.size
+    return total
+
+
+def compare(base: Path, off: Path, on: Path, objects: list[str]) -> dict[str, object]:
+    """Sizes where they differ, sums, and every difference of `off` to `base`.
+
+    `objects` is what any of the builds has; an object that one lacks counts as
+    empty, and for `off` against `base` as a difference.
+    """
+    totals = {name: [0, 0, 0] for name in ("base", "off", "on")}
+    rows: list[dict[str, object]] = []
+    differences: dict[str, list[str]] = {}
+    lines_only: list[str] = []
+    for name in objects:
+        found = {label: Object(path / name) if (path / name).exists() else None
+                 for label, path in (("base", base), ("off", off), ("on", on))}
+        sizes = {label: size(obj) if obj else [0, 0, 0] for label, obj in found.items()}
+        for label, numbers in sizes.items():
+            totals[label] = [a + b for a, b in zip(totals[label], numbers)]
+        if len({tuple(s) for s in sizes.values()}) > 1:
+            rows.append({"object": name, **sizes})
+        a, b = found["base"], found["off"]
+        if a and b:
+            if found_here := section_differences(a, b):
+                differences[name] = found_here
+            elif any(x.data != y.data for x, y in zip(a.allocated, b.allocated)):
+                lines_only.append(name)
+        elif a or b:
+            differences[name] = [f"only in {'base' if a else 'the build with the option off'}"]
+    return {"objects": len(objects), "totals": totals, "rows": rows,
+            "off_differs": differences, "off_lines_moved": lines_only}
