@@ -42,17 +42,18 @@ def objects_of(builds: list[Path], places: list[str]) -> list[str]:
 
 
 def static(args: argparse.Namespace) -> int:
-    """Code, layouts and sizes of three builds, as JSON."""
-    builds = [args.base, args.off, args.on]
+    """Code, layouts and sizes of a series, as JSON."""
+    builds = [b for b in (args.base, args.patched, args.off) if b]
     objects = objects_of(builds, args.places)
     entries = codediff.read_list(HERE / "functions.txt")
     structs = layout.read_structs(HERE / "structs.txt")
     if len(objects) < len({e.object for e in entries}):
         raise codediff.ListError(f"{len(objects)} objects built: fewer than the list names")
     result = {
-        "code": codediff.compare(args.base, args.on, entries, objects),
-        "layout": layout.compare(args.base, args.on, structs),
-        "sizes": sizes.compare(args.base, args.off, args.on, objects),
+        "title": args.title,
+        "code": codediff.compare(args.base, args.patched, entries, objects),
+        "layout": layout.compare(args.base, args.patched, structs),
+        "sizes": sizes.compare(args.base, args.patched, args.off, objects),
     }
     args.output.write_text(json.dumps(result, indent=1))
     return 0
@@ -79,16 +80,24 @@ def count(args: argparse.Namespace) -> int:
 
 
 def summarise(args: argparse.Namespace) -> int:
-    """Prints the tables; the verdict is the exit status."""
-    static_result = json.loads(args.static.read_text())
+    """Writes summary*.txt and functions-*.diff, prints all; the status is the verdict."""
+    results = {path.stem: json.loads(path.read_text()) for path in args.static}
     counted = json.loads(args.counts.read_text()) if args.counts else None
-    checks = report.checks(static_result, counted, report.read_allowed(HERE / "allowed.txt"))
-    reasons = [reason for found in checks.values() for reason in found]
+    allowed = report.read_allowed(HERE / "allowed.txt")
+    checks = report.checks(results, counted, allowed)
+    tables = []
+    for series, result in results.items():
+        tables.append(report.tables(result))
+        (args.output / f"functions-{series}.diff").write_text(report.diffs(result))
+    tables.append(report.counted(counted))
+    for series, table in zip(results, tables):
+        (args.output / f"summary-{series}.txt").write_text(f"{table}\n{tables[-1]}")
+    text = "\n".join([*tables, report.verdict(checks, allowed)])
+    (args.output / "summary.txt").write_text(text)
     failed = sum(map(bool, checks.values()))
-    args.diffs.write_text(report.diffs(static_result))
     args.tally.write_text(f"{len(checks) - failed + args.passed} passed, {failed} failed, "
                           "0 skipped\n")
-    print(report.summary(args.title, static_result, counted, reasons), end="")
+    print(text, end="")
     return 1 if failed else 0
 
 
@@ -96,8 +105,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(required=True)
     verb = verbs.add_parser("static", help=static.__doc__)
-    for build in ("base", "off", "on"):
-        verb.add_argument(f"--{build}", type=Path, required=True)
+    verb.add_argument("--base", type=Path, required=True)
+    verb.add_argument("--patched", type=Path, required=True)
+    verb.add_argument("--off", type=Path, help="patched, with the options of the series off")
+    verb.add_argument("--title", action="append", required=True)
     verb.add_argument("--output", type=Path, required=True)
     verb.add_argument("places", nargs="+")
     verb.set_defaults(run=static)
@@ -113,12 +124,12 @@ def main() -> int:
     verb.add_argument("--output", type=Path, required=True)
     verb.set_defaults(run=count)
     verb = verbs.add_parser("summary", help=summarise.__doc__)
-    verb.add_argument("--static", type=Path, required=True)
+    verb.add_argument("--static", type=Path, action="append", required=True,
+                      help="SERIES.json, in the order of the series")
     verb.add_argument("--counts", type=Path)
-    verb.add_argument("--diffs", type=Path, required=True)
+    verb.add_argument("--output", type=Path, required=True, help="directory")
     verb.add_argument("--tally", type=Path, required=True)
     verb.add_argument("--passed", type=int, default=0, help="checks that passed elsewhere")
-    verb.add_argument("--title", action="append", required=True)
     verb.set_defaults(run=summarise)
     args = parser.parse_args()
     try:

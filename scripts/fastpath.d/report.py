@@ -38,34 +38,41 @@ def read_allowed(path: Path) -> list[Allowed]:
     return entries
 
 
-def checks(static: dict[str, Any], counts: dict[str, Any] | None,
+def checks(results: dict[str, dict[str, Any]], counts: dict[str, Any] | None,
            allowed: list[Allowed]) -> dict[str, list[str]]:
-    """Each check by name with the reasons why it fails; without one it passed."""
+    """Each check by name with the reasons why it fails; without one it passed.
+
+    `results` are those of `main.py static`, by series.
+    """
     used: set[tuple[str, ...]] = set()
     permitted = {a.what for a in allowed}
-    found: dict[str, list[str]] = {name: [] for name in (
-        "functions found", "machine code", "layouts", "option off", "allowed changes")}
+    found: dict[str, list[str]] = {}
 
     def unless_allowed(check: str, what: tuple[str, ...], text: str) -> None:
         used.add(what)
         if what not in permitted:
             found[check].append(text)
 
-    for verdict in static["code"]["functions"]:
-        name = f"{verdict['function']} ({verdict['object']})"
-        if verdict["status"] == "changed":
-            unless_allowed("machine code", ("code", verdict["function"]),
-                           f"{name} changed{_note(verdict)}")
-        elif verdict["status"] == "missing":
-            found["functions found"].append(f"{name} not found{_note(verdict)}")
-    for change in static["layout"]["changes"]:
-        what = ("layout", change["struct"], change["member"].replace(" ", "_"), change["kind"])
-        group = f" (group {change['group']})" if change["group"] else ""
-        unless_allowed("layouts", what, f"struct {change['struct']}: {change['member']} "
-                       f"{change['kind']}, {change['detail']}{group}")
-    for name, differences in static["sizes"]["off_differs"].items():
-        found["option off"].append(f"option off differs from base in {name}: "
-                                   f"{'; '.join(differences)}")
+    for series, result in results.items():
+        code, layouts, missing = (f"{series}: {check}" for check in
+                                  ("machine code", "layouts", "functions found"))
+        found |= {code: [], layouts: [], missing: []}
+        for verdict in result["code"]["functions"]:
+            name = f"{verdict['function']} ({verdict['object']})"
+            if verdict["status"] == "changed":
+                unless_allowed(code, ("code", verdict["function"]),
+                               f"{series}: {name} changed{_note(verdict)}")
+            elif verdict["status"] == "missing":
+                found[missing].append(f"{series}: {name} not found{_note(verdict)}")
+        for change in result["layout"]["changes"]:
+            what = ("layout", change["struct"], change["member"].replace(" ", "_"), change["kind"])
+            group = f" (group {change['group']})" if change["group"] else ""
+            unless_allowed(layouts, what, f"{series}: struct {change['struct']}: "
+                           f"{change['member']} {change['kind']}, {change['detail']}{group}")
+        if result["sizes"]["has_off"]:
+            found[f"{series}: option off"] = [
+                f"{series}: option off differs from base in {name}: {'; '.join(differences)}"
+                for name, differences in result["sizes"]["off_differs"].items()]
     if counts:
         found["instruction counts"] = [
             f"{row['call']}: {row['difference']} instructions apart, bound {row['bound']}"
@@ -119,19 +126,25 @@ def _layout(layout: dict[str, Any]) -> list[str]:
     groups = sum(layout["groups"].values())
     lines += _wrap(f"{groups} cacheline groups compared member by member, "
                    f"{layout['groups'].get('tcp_sock', 0)} of them in tcp_sock.")
+    for change in layout["changes"]:
+        lines += _wrap(f"{change['struct']}: {change['member']} {change['kind']}, "
+                       f"{change['detail']}")
     return lines
 
 
 def _sizes(sizes: dict[str, Any]) -> list[str]:
-    lines = [_row("Object size, bytes", "base", "off", "on")]
+    labels = list(sizes["totals"])
+    lines = [_row("Object size, bytes", *labels)]
     for row in sizes["rows"]:
         for i, kind in enumerate(("text", "data", "bss")):
-            numbers = [row[label][i] for label in ("base", "off", "on")]
+            numbers = [row[label][i] for label in labels]
             if len(set(numbers)) > 1:
                 lines.append(_row(f"  {row['object']}, {kind}", *numbers))
     for i, kind in enumerate(("text", "data", "bss")):
-        numbers = [sizes["totals"][label][i] for label in ("base", "off", "on")]
+        numbers = [sizes["totals"][label][i] for label in labels]
         lines.append(_row(f"  all {sizes['objects']} objects, {kind}", *numbers))
+    if not sizes["has_off"]:
+        return lines
     differs = sizes["off_differs"]
     moved = sizes["off_lines_moved"]
     text = (f"Off differs from base in {', '.join(differs)}." if differs else
@@ -141,7 +154,11 @@ def _sizes(sizes: dict[str, Any]) -> list[str]:
     return lines + _wrap(text)
 
 
-def _counts(counts: dict[str, Any]) -> list[str]:
+def counted(counts: dict[str, Any] | None) -> str:
+    """The table of instruction counts."""
+    if not counts:
+        return _text(_wrap("Instructions of a call: not counted in this run (make fastpath "
+                           "counts them).", ""))
     lines = [_row("Instructions of a call", "base", "patched", "apart", "bound")]
     lines += [_row(f"  {r['call']}", r["base"], r["patched"], r["difference"], r["bound"])
               for r in counts["rows"]]
@@ -149,26 +166,33 @@ def _counts(counts: dict[str, Any]) -> list[str]:
                    "Delivery on loopback is part of the sending call. Least of all repetitions, "
                    f"median of {counts['boots']} boots of each kernel; bound: how far apart "
                    "boots of base are.")
-    return lines
+    return _text(lines)
 
 
-def summary(title: list[str], static: dict[str, Any], counts: dict[str, Any] | None,
-            failed: list[str]) -> str:
-    """The tables and the verdict."""
-    blocks = [title, _code(static["code"]), _layout(static["layout"]), _sizes(static["sizes"])]
-    if counts:
-        blocks.append(_counts(counts))
-    else:
-        blocks.append(_wrap("Instructions of a call: not counted in this run (make fastpath "
-                            "counts them).", ""))
-    if failed:
-        verdict = [f"FAILED, {len(failed)} reasons:" if len(failed) > 1 else "FAILED:"]
-        for reason in failed:
-            verdict += _wrap(reason)
-        blocks.append(verdict)
-    else:
-        blocks.append(["Nothing on the data path changed."])
+def _text(*blocks: list[str]) -> str:
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Code, layouts and sizes of one series."""
+    return _text(result["title"], _code(result["code"]), _layout(result["layout"]),
+                 _sizes(result["sizes"]))
+
+
+def verdict(found: dict[str, list[str]], allowed: list[Allowed]) -> str:
+    """The last lines of a summary."""
+    reasons = [reason for those in found.values() for reason in those]
+    if not reasons and not allowed:
+        return "Nothing on the data path changed.\n"
+    if not reasons:
+        lines = ["Nothing on the data path changed but what is meant to:"]
+        for entry in allowed:
+            lines += _wrap(f"{' '.join(entry.what[1:])}: {entry.reason}")
+        return _text(lines)
+    lines = [f"FAILED, {len(reasons)} reasons:" if len(reasons) > 1 else "FAILED:"]
+    for reason in reasons:
+        lines += _wrap(reason)
+    return _text(lines)
 
 
 def diffs(static: dict[str, Any]) -> str:

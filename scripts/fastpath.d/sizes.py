@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-"""Sizes of objects in three builds, and whether option off is the base, byte for byte."""
+"""Sizes of objects of several builds, and whether option off is the base, byte for byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from elf import SHF_WRITE, Object
 from normalise import section_differences
 
-Size = list[int]  # text with read-only data, data, bss; as size(1) prints them
+Size = list[int]  # text with read-only data, writable data, bss
 
 
 def size(obj: Object) -> Size:
@@ -19,24 +19,30 @@ def size(obj: Object) -> Size:
     return total
 
 
-def compare(base: Path, off: Path, on: Path, objects: list[str]) -> dict[str, object]:
+def compare(base: Path, patched: Path, off: Path | None, objects: list[str]) -> dict[str, object]:
     """Sizes where they differ, sums, and every difference of `off` to `base`.
 
-    `objects` is what any of the builds has; an object that one lacks counts as
-    empty, and for `off` against `base` as a difference.
+    `off` is the patched kernel with the options of the series off, None for a
+    series without options. `objects` is what any of the builds has; an object
+    that one lacks counts as empty, and for `off` against `base` as a difference.
     """
-    totals = {name: [0, 0, 0] for name in ("base", "off", "on")}
+    builds = {"base": base, "patched": patched}
+    if off is not None:
+        builds = {"base": base, "off": off, "on": patched}
+    totals = {name: [0, 0, 0] for name in builds}
     rows: list[dict[str, object]] = []
     differences: dict[str, list[str]] = {}
     lines_only: list[str] = []
     for name in objects:
         found = {label: Object(path / name) if (path / name).exists() else None
-                 for label, path in (("base", base), ("off", off), ("on", on))}
+                 for label, path in builds.items()}
         sizes = {label: size(obj) if obj else [0, 0, 0] for label, obj in found.items()}
         for label, numbers in sizes.items():
             totals[label] = [a + b for a, b in zip(totals[label], numbers)]
         if len({tuple(s) for s in sizes.values()}) > 1:
             rows.append({"object": name, **sizes})
+        if off is None:
+            continue
         a, b = found["base"], found["off"]
         if a and b:
             if found_here := section_differences(a, b):
@@ -45,5 +51,5 @@ def compare(base: Path, off: Path, on: Path, objects: list[str]) -> dict[str, ob
                 lines_only.append(name)
         elif a or b:
             differences[name] = [f"only in {'base' if a else 'the build with the option off'}"]
-    return {"objects": len(objects), "totals": totals, "rows": rows,
+    return {"objects": len(objects), "totals": totals, "rows": rows, "has_off": off is not None,
             "off_differs": differences, "off_lines_moved": lines_only}

@@ -474,17 +474,18 @@ class Report(unittest.TestCase):
                      "receive", "status": "same", "parts": [f], "note": "", "diff": []}
                     for f in ("udp_recvmsg", "udp_rcv")]
         return {
+            "title": ["Linux"],
             "code": {"compared": 2, "changed": [], "missing": [], "other_changed": [],
                      "functions": verdicts},
             "layout": {"compared": 1, "sizes": {"udp_sock": [1344, 1344]},
                        "groups": {"udp_sock": 0}, "changes": []},
             "sizes": {"objects": 1, "totals": {k: [1, 2, 3] for k in ("base", "off", "on")},
-                      "rows": [], "off_differs": {}, "off_lines_moved": []},
+                      "rows": [], "has_off": True, "off_differs": {}, "off_lines_moved": []},
         }
 
     def failures(self, result: dict[str, object], allowed: list[report.Allowed] | None = None,
                  counted: dict[str, object] | None = None) -> list[str]:
-        checks = report.checks(result, counted, allowed or [])
+        checks = report.checks({"net-next": result}, counted, allowed or [])
         self.assertEqual(len(checks), 6 if counted else 5)
         return [reason for reasons in checks.values() for reason in reasons]
 
@@ -494,7 +495,7 @@ class Report(unittest.TestCase):
     def test_changed_function(self) -> None:
         result = self.result()
         result["code"]["functions"][0]["status"] = "changed"
-        self.assertEqual(self.failures(result), ["udp_recvmsg (net/ipv4/udp.o) changed"])
+        self.assertEqual(self.failures(result), ["net-next: udp_recvmsg (net/ipv4/udp.o) changed"])
         allowed = [report.Allowed(("code", "udp_recvmsg"), "because")]
         self.assertEqual(self.failures(result, allowed), [])
 
@@ -535,15 +536,26 @@ class Report(unittest.TestCase):
                 with self.subTest(text), self.assertRaises(report.AllowError):
                     report.read_allowed(path)
 
+    def test_permission_used_by_one_of_two_series(self) -> None:
+        changed = self.result()
+        changed["code"]["functions"][0]["status"] = "changed"
+        allowed = [report.Allowed(("code", "udp_recvmsg"), "because")]
+        checks = report.checks({"net": self.result(), "net-next": changed}, None, allowed)
+        self.assertEqual([r for reasons in checks.values() for r in reasons], [])
+
     def test_tables_fit_a_mail(self) -> None:
-        result = self.result()
         row = {"call": "udp4 sendmsg MSG_MORE, begins", "base": 10, "patched": 10, "difference": 0,
                "bound": 0}
-        reason = "a reason that takes more than one line of a summary, " * 2
-        text = report.summary(["Linux"], result, {"boots": 3, "rows": [row]}, [reason])
+        found = {"code": ["a reason that takes more than one line of a summary, " * 2]}
+        text = "\n".join([report.tables(self.result()), report.verdict(found, []),
+                          report.counted({"boots": 3, "rows": [row]}), report.counted(None)])
         self.assertLessEqual(max(map(len, text.splitlines())), report.WIDTH)
         self.assertIn("FAILED", text)
-        self.assertIn("not counted", report.summary(["Linux"], result, None, []))
+        self.assertIn("not counted", text)
+        clean = report.verdict({"code": []}, [])
+        self.assertEqual(clean, "Nothing on the data path changed.\n")
+        meant = report.verdict({"code": []}, [report.Allowed(("code", "udp_recvmsg"), "because")])
+        self.assertIn("udp_recvmsg: because", meant)
 
 
 if __name__ == "__main__":
