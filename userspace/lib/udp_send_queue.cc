@@ -336,16 +336,21 @@ Result<std::size_t> send_with(int fd, const SendQueue& queue, const SocketAddres
   return sys::sendmsg(fd, message, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-// Asks the kernel, without putting anything on the socket, whether it takes the control messages
-// and finds a route. MSG_PROBE does all of a send but the send.
+// All of a send but the send. MSG_PROBE alone would do for a socket without UDP_CORK; on one that
+// has it the kernel begins a datagram, counts a UDP header into its length, and forgets to take it
+// out.
+constexpr int kRehearse = MSG_PROBE | MSG_CONFIRM;
+
+// Asks the kernel, without touching the socket, whether it takes the control messages and finds a
+// route.
 Result<void> rehearse(int fd, const SendQueue& queue, const SocketAddress& to,
                       std::span<const internal::ControlRow* const> rows, int flags) {
-  Result<std::size_t> all = send_with(fd, queue, to, rows, {}, flags | MSG_PROBE);
+  Result<std::size_t> all = send_with(fd, queue, to, rows, {}, flags | kRehearse);
   if (all) return {};
 
   // Which one is it? Taking one more at a time, the first that makes it fail.
   for (std::size_t count = 1; count <= rows.size(); ++count) {
-    Result<std::size_t> some = send_with(fd, queue, to, rows.first(count), {}, flags | MSG_PROBE);
+    Result<std::size_t> some = send_with(fd, queue, to, rows.first(count), {}, flags | kRehearse);
     if (some) continue;
     const internal::ControlRow& row = *rows[count - 1];
     std::string members = row.members;
