@@ -52,7 +52,7 @@ gone() {
 
 @test "a guest that never speaks is stopped at the deadline" {
   fake_qemu 'exec sleep 60'
-  run "$SCRIPTS/boot" plain
+  run timeout 30 "$SCRIPTS/boot" plain
   ((status == 0))
   [[ $output == *"no word from the guest in 3 s"* ]]
   grep -qx 'ended=deadline' "$RUN/guest.info"
@@ -61,7 +61,8 @@ gone() {
 
 @test "a guest that hangs in a suite is stopped at the suite's deadline, and the suite named" {
   fake_qemu 'printf "KTAP version 1\n1..1\n# begin slow 1\n  1..2\n  ok 1 x\n" >"$KTAP"; exec sleep 60'
-  run "$SCRIPTS/boot" plain
+  run timeout 30 "$SCRIPTS/boot" plain
+  ((status == 0))
   [[ $output == *"suite slow has not ended in its 1 s"* ]]
   grep -qx 'ended=deadline' "$RUN/guest.info"
   grep -qx 'where=suite slow has not ended in its 1 s' "$RUN/guest.info"
@@ -70,7 +71,8 @@ gone() {
 
 @test "a guest that hangs after its last suite is stopped" {
   fake_qemu 'printf "KTAP version 1\n1..1\n# begin a 1\nok 1 a\n" >"$KTAP"; exec sleep 60'
-  run "$SCRIPTS/boot" plain
+  run timeout 30 "$SCRIPTS/boot" plain
+  ((status == 0))
   [[ $output == *"did not go on after suite a"* ]]
   gone
 }
@@ -78,7 +80,8 @@ gone() {
 @test "a guest that writes without end is stopped" {
   fake_qemu 'printf "# begin a 1\n" >"$KTAP"
     while sleep 0.05; do echo "  # again" >>"$KTAP"; done'
-  run "$SCRIPTS/boot" plain
+  run timeout 30 "$SCRIPTS/boot" plain
+  ((status == 0))
   grep -qx 'ended=deadline' "$RUN/guest.info"
   gone
 }
@@ -156,7 +159,7 @@ gone() {
 @test "a probe that hangs means TCG, and is not tried again" {
   [[ -r /dev/kvm && -w /dev/kvm ]] || skip 'this machine has no /dev/kvm'
   unset SOCKREPAIR_ACCEL
-  fake_qemu 'if [[ $ARGS == *mode=probe* ]]; then echo probed >>"$0.log"; exec sleep 60; fi'
+  fake_qemu 'if [[ $ARGS == *mode=probe* ]]; then echo probed >>"$0.log"; : >"$VERDICT"; exec sleep 60; fi'
   run "$SCRIPTS/boot" plain
   [[ $output == *"no init after 3 s"* ]]
   grep -qx 'accel=tcg' "$RUN/guest.info"
