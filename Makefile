@@ -54,10 +54,22 @@ report: ## what the last boot said (FLAVOUR=)
 fastpath: ## the data path with and without the series: code, layouts, sizes, instruction counts
 	@scripts/fastpath
 
+check-series: ## all that reviewers' bots would say, patch by patch; CHECK='--fast' and the like
+	@scripts/check-series $(CHECK)
+
+submit-dry-run: ## send the series to an SMTP server on loopback and apply what arrives
+	@scripts/submit-dry-run
+
+submit: ## write the series out as it would be mailed, into outgoing/; mails nothing
+	@scripts/submit
+
 ##@ For developers
 
 export-series: ## write the kernel tree's commits back into kernel-patches/
 	@scripts/export-series
 
+gen-series: ## write selftests/ and Documentation/ into the series
+	@scripts/gen-series
+
 .PHONY: help run test shell setup fetch apply configure build-kernel build-user boot report \
-	export-series fastpath
+	export-series fastpath gen-series check-series submit submit-dry-run

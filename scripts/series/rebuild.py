@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+"""What scripts/gen-series runs: prints the last commit of the series as its sources
+make it, and the last one of net."""
+
+import os
+import sys
+from pathlib import Path
+
+from series import generate
+from series.bench import Bench
+from series.worktree import Broken
+
+
+def main() -> int:
+    root = Path(__file__).resolve().parents[2]
+    cache = Path(os.environ.get("SOCKREPAIR_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sockrepair")
+    try:
+        with Bench(root, cache, root / "kernel-patches", cache / "tree", "", 1) as bench:
+            print(*generate.rebuild(bench))
+    except (Broken, ValueError, FileNotFoundError) as error:
+        print(f"gen-series: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
