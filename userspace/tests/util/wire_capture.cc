@@ -149,7 +149,6 @@ class FlowReader {
  private:
   void replace_id(Frame& frame, const Parsed& parsed) {
     std::uint32_t id = id_of(frame, parsed);
-    if (id == 0) return;
     std::uint32_t number =
         numbers_.insert({id, static_cast<std::uint32_t>(numbers_.size() + 1)}).first->second;
     for (std::size_t i = parsed.id_size; i > 0; --i, number >>= 8)
