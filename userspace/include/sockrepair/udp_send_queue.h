@@ -44,8 +44,9 @@ struct SendQueue {
   std::uint16_t source_port = 0;       // host byte order
   std::uint16_t destination_port = 0;  // host byte order
 
-  // Interface to ask for (IP_PKTINFO, IPV6_PKTINFO). IPv4 does not keep what the sender asked for:
-  // always given unless the datagram stays on the host.
+  // Interface to ask for (IP_PKTINFO, IPV6_PKTINFO). IPv6: as the sender asked, or as the source
+  // address needs it. IPv4 does not keep what was asked: always given, unless the destination is an
+  // address of this host.
   std::optional<std::uint32_t> oif;
   std::uint32_t ifindex = 0;  // where the route pointed when dumped; restore does not use it
 
@@ -109,11 +110,13 @@ Result<std::optional<SendQueue>> dump_send_queue(int fd);
 // Rebuilds `queue` on the socket `fd`, as the beginning of a datagram that the next send without
 // MSG_MORE, or taking UDP_CORK away, completes.
 //
-// Needs: a UDP socket bound to the source port, with no datagram under construction, in a network
-// namespace where source and oif exist; AF_INET6 for an IPv6 datagram; SO_TXTIME for txtime;
-// SOF_TIMESTAMPING_OPT_ID for tskey; CAP_NET_RAW or CAP_NET_ADMIN for a mark that is not the
-// socket's, for a priority above 6 and for extension headers and some options. All of it is checked before anything is put on the socket; the error names
-// the member and its limit, and the socket is as it was.
+// Needs: a UDP socket bound to the source port, with no datagram under construction (where only a
+// dump could tell it from one that is on its way to the device, it has to be permitted), in a
+// network namespace where source and oif exist; AF_INET6 for an IPv6 datagram; SO_TXTIME for
+// txtime; SOF_TIMESTAMPING_OPT_ID for tskey; CAP_NET_RAW or CAP_NET_ADMIN for a mark that is not
+// the socket's, for a priority above 6 and for extension headers and some options. All of it is
+// checked before anything is put on the socket; the error names the member and its limit, and the
+// socket is as it was.
 //
 // Options of the socket that would get into a datagram which was begun without them (IPv6 sticky
 // headers, IPV6_UNICAST_IF, IPV6_MULTICAST_IF, IP_UNICAST_IF) are taken away for the duration of

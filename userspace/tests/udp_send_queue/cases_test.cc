@@ -493,6 +493,36 @@ TEST_P(SendQueueTest, WorksInAUserNamespace) {
   EXPECT_THAT(in_user_namespace(everything), IsOk());
 }
 
+// --- IPv4 only ---
+
+class SendQueueIpv4Test : public TwinWorldsTest {};
+
+// MSG_DONTROUTE made this datagram's route: none of the host's would lead there without a gateway.
+TEST_F(SendQueueIpv4Test, DontRouteIsForWhoAsks) {
+  in_pktinfo info{};
+  info.ipi_ifindex = kWireIndex;
+  info.ipi_spec_dst = sender_address(Family::kIpv4).v4();
+  ASSERT_OK_AND_ASSIGN(Fd old_socket, bound_socket(original(), Protocol::kIpv4));
+  ASSERT_THAT(send(old_socket, {.payload = kFirst,
+                                .to = Endpoint{IpAddress::parse("192.0.2.9").value(), 5000, 0},
+                                .more = true,
+                                .control = message(IPPROTO_IP, IP_PKTINFO, info),
+                                .flags = MSG_DONTROUTE}),
+              IsOk());
+  ASSERT_OK_AND_ASSIGN(SendQueue queue, dump_of(old_socket));
+  EXPECT_TRUE(queue.onlink);
+
+  ASSERT_OK_AND_ASSIGN(Fd new_socket, bound_socket(replica(), Protocol::kIpv4));
+  ASSERT_THAT(restore_send_queue(new_socket, queue), IsOk());
+  ASSERT_OK_AND_ASSIGN(SendQueue by_gateway, dump_of(new_socket));
+  EXPECT_FALSE(by_gateway.onlink);
+
+  ASSERT_THAT(discard_send_queue(new_socket), IsOk());
+  ASSERT_THAT(restore_send_queue(new_socket, queue, {.dont_route = true}), IsOk());
+  ASSERT_OK_AND_ASSIGN(SendQueue direct, dump_of(new_socket));
+  EXPECT_THAT(direct, SameQueueAs(queue));
+}
+
 // --- IPv6 only ---
 
 class SendQueueIpv6Test : public TwinWorldsTest {};
@@ -508,6 +538,32 @@ TEST_F(SendQueueIpv6Test, DontFragmentStaysInForce) {
   std::vector<std::uint8_t> too_much(2000);
   EXPECT_THAT(send(old_socket, {.payload = too_much}), FailsWith(EMSGSIZE));
   EXPECT_THAT(send(new_socket, {.payload = too_much}), FailsWith(EMSGSIZE));
+}
+
+// A link-local destination goes by its own interface, whatever interface the socket has got to ask
+// for meanwhile.
+TEST_F(SendQueueIpv6Test, LinkLocalGoesByItsOwnInterface) {
+  Endpoint any{IpAddress::any(Family::kIpv6), World::kSenderPort, 0};
+  Endpoint to{receiver_link_local(), World::kReceiverPort, kWireIndex};
+  in6_pktinfo loopback{};
+  loopback.ipi6_ifindex = 1;
+  std::optional<SendQueue> queue;
+  for (World* world : {&original(), &replica()}) {
+    ASSERT_OK_AND_ASSIGN(Fd fd, world->socket(Protocol::kIpv6));
+    ASSERT_THAT(sys::bind(fd.get(), SocketAddress(any, AF_INET6)), IsOk());
+    if (!queue) {
+      ASSERT_THAT(send(fd, {.payload = kFirst, .to = to, .more = true}), IsOk());
+      ASSERT_OK_AND_ASSIGN(queue, dump_send_queue(fd));
+      ASSERT_TRUE(queue.has_value());
+      EXPECT_EQ(queue->oif, kWireIndex);
+    } else {
+      ASSERT_THAT(sys::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_PKTINFO, loopback), IsOk());
+      ASSERT_THAT(restore_send_queue(fd, *queue), IsOk());
+    }
+    ASSERT_THAT(send(fd, {.payload = kSecond}), IsOk());
+    ASSERT_OK_AND_ASSIGN(Arrival got, world->arrival(Family::kIpv6));
+    EXPECT_EQ(got.datagrams[0].payload, both_halves());
+  }
 }
 
 // Options of the socket that have to be out of the way during a restore are back also when it is

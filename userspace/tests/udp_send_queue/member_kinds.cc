@@ -39,9 +39,9 @@ in6_pktinfo pktinfo6(const char* source, unsigned ifindex) {
   return info;
 }
 
-ip_mreqn multicast_interface() {
+ip_mreqn multicast_interface(int ifindex) {
   ip_mreqn request{};
-  request.imr_ifindex = kWireIndex;
+  request.imr_ifindex = ifindex;
   return request;
 }
 
@@ -154,9 +154,17 @@ std::vector<MemberKind> ipv4_kinds(Protocol p) {
        .given = {"oif: 2", "ifindex: 2"}},
       {.name = "multicast_by_option",
        .protocol = p,
-       .original = {{IPPROTO_IP, IP_MULTICAST_IF, multicast_interface()}},
+       .original = {{IPPROTO_IP, IP_MULTICAST_IF, multicast_interface(kWireIndex)}},
        .destination = at("239.1.2.3", World::kReceiverPort),
        .given = {"oif: 2", "destination: 239.1.2.3"}},
+      // Interface 1 is lo, where no route leads: only who asks for it gets there.
+      {.name = "multicast_by_option_on_loopback",
+       .protocol = p,
+       .original = {{IPPROTO_IP, IP_MULTICAST_IF, multicast_interface(1)}},
+       .destination = at("239.1.2.3", World::kReceiverPort),
+       .datagrams = 0,
+       .frames = 0,
+       .given = {"oif: 1", "ifindex: 1"}},
       {.name = "broadcast_of_subnet",
        .protocol = p,
        .both = {{SOL_SOCKET, SO_BROADCAST, 1}},
