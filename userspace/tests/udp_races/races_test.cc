@@ -171,7 +171,7 @@ bool is_zerocopy(const Dump& dump) {
 }
 
 bool has_lost_its_device(const Dump& dump) {
-  return dump.header.ifindex != kRaceIfindex;
+  return dump.header.ifindex == 0;
 }
 
 Options segments(Family) {
