@@ -307,8 +307,8 @@ need_tree() {
 
 # The table of flavours: which fragments of Kconfig.snippets/ make each.
 declare -A FLAVOUR_FRAGMENTS=(
-  [plain]='10 20 30 40 50'
-  [debug]='10 20 30 40 60'
+  [plain]='10 20 30 35 40 50'
+  [debug]='10 20 30 35 40 60'
 )
 
 # flavour_check NAME: ends the script if there is no such flavour.
