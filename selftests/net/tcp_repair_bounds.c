@@ -1335,7 +1335,7 @@ FIXTURE(restore)
 	int client;
 };
 
-/* The sysctls are what both ends agree on; @queues: with data in both queues. */
+/* The sysctls are what both ends agree on; @queues: data in both queues. */
 FIXTURE_VARIANT(restore)
 {
 	int family;

@@ -53,7 +53,8 @@
 
 /* The layout is part of the ABI, the same for every architecture. */
 #define MEMBER_AT(at, member) \
-	static_assert(offsetof(struct udp_repair_send_queue, member) == (at), #member)
+	static_assert(offsetof(struct udp_repair_send_queue, member) == (at), \
+		      #member)
 
 MEMBER_AT(0, size);
 MEMBER_AT(4, flags);
@@ -334,7 +335,8 @@ static int route_add_v4(const char *dst, const char *mask, const char *gateway)
 /* New devices get no link-local address of their own. */
 static int no_autoconf(void)
 {
-	int fd = open("/proc/sys/net/ipv6/conf/default/addr_gen_mode", O_WRONLY | O_CLOEXEC);
+	int fd = open("/proc/sys/net/ipv6/conf/default/addr_gen_mode",
+		      O_WRONLY | O_CLOEXEC);
 	int ret;
 
 	if (fd < 0)
@@ -348,13 +350,17 @@ static int enter_netns(void)
 {
 	if (unshare(CLONE_NEWNET))
 		return -errno;
-	return link_up("lo") ?: link_add_v6(LO, "fd00::2", 128) ?: no_autoconf();
+	return link_up("lo") ?: link_add_v6(LO, "fd00::2", 128) ?:
+	       no_autoconf();
 }
 
 /* The wire lives as long as the returned descriptor. */
 static int make_wire(void)
 {
-	struct ifreq ifr = { .ifr_name = "wire", .ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct ifreq ifr = {
+		.ifr_name = "wire",
+		.ifr_flags = IFF_TUN | IFF_NO_PI,
+	};
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	int index = WIRE;
 
@@ -420,7 +426,7 @@ FIXTURE_VARIANT(payload)
 {
 	int domain;
 	const char *to;
-	bool cork;	/* UDP_CORK and connected, or else MSG_MORE to an address */
+	bool cork;	/* UDP_CORK and connected, or else MSG_MORE to a peer */
 	int family;
 	size_t max;
 };
@@ -511,7 +517,8 @@ static int payload_send(FIXTURE_DATA(payload) const *self,
 	if (variant->cork)
 		ret = send(self->tx, data, len, flags);
 	else
-		ret = sendto(self->tx, data, len, flags | MSG_MORE, &addr.sa, alen);
+		ret = sendto(self->tx, data, len, flags | MSG_MORE, &addr.sa,
+			     alen);
 	return ret < 0 ? -errno : ret;
 }
 
@@ -544,7 +551,7 @@ static int payload_finish(FIXTURE_DATA(payload) const *self,
 	return send(self->tx, NULL, 0, 0) ? -errno : 0;
 }
 
-/* Datagrams until there are @len bytes: one, or as many as there are segments. */
+/* Datagrams until there are @len bytes: one, or as many as segments. */
 static int recv_all(int fd, __u8 *buf, size_t len)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
@@ -620,7 +627,8 @@ static void expect_pieces(struct __test_metadata *_metadata,
 	int i;
 
 	for (i = 0; i < pieces; i++) {
-		ASSERT_EQ(piece[i], payload_send(self, variant, text + len, piece[i], 0));
+		ASSERT_EQ(piece[i],
+			  payload_send(self, variant, text + len, piece[i], 0));
 		len += piece[i];
 		expect_waiting(_metadata, self, variant, text, len);
 	}
@@ -631,7 +639,8 @@ static void expect_pieces(struct __test_metadata *_metadata,
 	do {								\
 		const size_t piece[] = { __VA_ARGS__ };			\
 									\
-		expect_pieces(_metadata, self, variant, piece, ARRAY_SIZE(piece)); \
+		expect_pieces(_metadata, self, variant, piece, \
+			      ARRAY_SIZE(piece)); \
 	} while (0)
 
 TEST_F(payload, nothing)
@@ -701,7 +710,8 @@ TEST_F(payload, zerocopy_copied)
 	ASSERT_EQ(0, set_int(self->tx, SOL_SOCKET, SO_ZEROCOPY, 1));
 	ASSERT_EQ(3000, payload_send(self, variant, text, 3000, MSG_ZEROCOPY));
 	expect_waiting(_metadata, self, variant, text, 3000);
-	EXPECT_EQ(UDP_REPAIR_SQ_ZEROCOPY, first.hdr.state & UDP_REPAIR_SQ_ZEROCOPY);
+	EXPECT_EQ(UDP_REPAIR_SQ_ZEROCOPY,
+		  first.hdr.state & UDP_REPAIR_SQ_ZEROCOPY);
 	expect_leaves(_metadata, self, variant, text, 3000);
 }
 
@@ -712,9 +722,11 @@ TEST_F(payload, zerocopy_appended)
 	ASSERT_EQ(3000, payload_send(self, variant, text, 3000, 0));
 	expect_waiting(_metadata, self, variant, text, 3000);
 	EXPECT_EQ(0, first.hdr.state & UDP_REPAIR_SQ_ZEROCOPY);
-	ASSERT_EQ(100, payload_send(self, variant, text + 3000, 100, MSG_ZEROCOPY));
+	ASSERT_EQ(100, payload_send(self, variant, text + 3000, 100,
+				    MSG_ZEROCOPY));
 	expect_waiting(_metadata, self, variant, text, 3100);
-	EXPECT_EQ(UDP_REPAIR_SQ_ZEROCOPY, first.hdr.state & UDP_REPAIR_SQ_ZEROCOPY);
+	EXPECT_EQ(UDP_REPAIR_SQ_ZEROCOPY,
+		  first.hdr.state & UDP_REPAIR_SQ_ZEROCOPY);
 	expect_leaves(_metadata, self, variant, text, 3100);
 }
 
@@ -725,7 +737,8 @@ TEST_F(payload, zerocopy_pages)
 	ASSERT_EQ(0, set_int(self->tx, SOL_UDP, UDP_SEGMENT, 1000));
 	ASSERT_EQ(9000, payload_send(self, variant, text, 9000, MSG_ZEROCOPY));
 	expect_waiting(_metadata, self, variant, text, 9000);
-	EXPECT_EQ(UDP_REPAIR_SQ_ZEROCOPY, first.hdr.state & UDP_REPAIR_SQ_ZEROCOPY);
+	EXPECT_EQ(UDP_REPAIR_SQ_ZEROCOPY,
+		  first.hdr.state & UDP_REPAIR_SQ_ZEROCOPY);
 	text[8000]++;
 	expect_waiting(_metadata, self, variant, text, 9000);
 	ASSERT_EQ(500, payload_send(self, variant, text + 9000, 500, 0));
@@ -798,6 +811,9 @@ struct opt {
 	const void *data;
 };
 
+/* In a struct opt: a value that is given as it is in memory. */
+#define OPT_DATA(object) .len = sizeof(object), .data = &(object)
+
 static size_t opt_value(const struct opt *opt, __u8 *val)
 {
 	struct in6_pktinfo info6 = { .ipi6_ifindex = opt->num };
@@ -838,12 +854,13 @@ static int opts_set(int fd, const struct opt *opt, int count)
 	int ret = 0;
 
 	for (; !ret && count && opt->name; opt++, count--)
-		ret = set_opt(fd, opt->level, opt->name, val, opt_value(opt, val));
+		ret = set_opt(fd, opt->level, opt->name, val,
+			      opt_value(opt, val));
 	return ret;
 }
 
-static int opts_send(int fd, const union addr *addr, const void *data, size_t len, int flags,
-		     const struct opt *opt, int count)
+static int opts_send(int fd, const union addr *addr, const void *data,
+		     size_t len, int flags, const struct opt *opt, int count)
 {
 	union {
 		struct cmsghdr first;
@@ -852,7 +869,8 @@ static int opts_send(int fd, const union addr *addr, const void *data, size_t le
 	struct iovec iov = { .iov_base = (void *)data, .iov_len = len };
 	struct msghdr msg = {
 		.msg_name = (void *)addr,
-		.msg_namelen = addr->sa.sa_family == AF_INET ? sizeof(addr->v4) : sizeof(addr->v6),
+		.msg_namelen = addr->sa.sa_family == AF_INET ?
+			       sizeof(addr->v4) : sizeof(addr->v6),
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = &control,
@@ -860,8 +878,10 @@ static int opts_send(int fd, const union addr *addr, const void *data, size_t le
 	ssize_t ret;
 
 	for (; count && opt->name; opt++, count--) {
-		struct cmsghdr *cmsg = (void *)(control.raw + msg.msg_controllen);
-		size_t size = opt->len == 0 && opt->data ? 0 : opt_value(opt, CMSG_DATA(cmsg));
+		struct cmsghdr *cmsg =
+			(void *)(control.raw + msg.msg_controllen);
+		size_t size = opt->len == 0 && opt->data ?
+			      0 : opt_value(opt, CMSG_DATA(cmsg));
 
 		cmsg->cmsg_level = opt->level;
 		cmsg->cmsg_type = opt->name;
@@ -983,7 +1003,7 @@ FIXTURE_VARIANT(member)
 
 	/* Given */
 	int mtu;		/* of lo */
-	int sent_before;	/* datagrams, after the socket options are set */
+	int sent_before;	/* datagrams, after the options are set */
 	struct opt sockopt[4];
 	struct opt cmsg[4];
 	int flags;
@@ -1004,12 +1024,18 @@ FIXTURE_VARIANT(member)
 };
 
 static const __u8 ipopt_rr[12] = { 7, 11, 4 };
-static const __u8 ipopt_lsrr[12] = { 131, 11, 4, 127, 0, 0, 2, 127, 0, 0, 3, 0 };
+static const __u8 ipopt_lsrr[12] = {
+	131, 11, 4, 127, 0, 0, 2, 127, 0, 0, 3, 0,
+};
+
 static const __u8 ipopt_ssrr[8] = { 137, 7, 4, 127, 0, 0, 2, 0 };
 static const __u8 ipopt_ts[12] = { 68, 12, 5, 0 };
 static const __u8 ipopt_ts_addr[20] = { 68, 20, 5, 1 };
 static const __u8 ipopt_ts_ours[12] = { 68, 12, 5, 3, 127, 0, 0, 1 };
-static const __u8 ipopt_ts_theirs[12] = { 68, 12, 5, 3, 203, 0, 113, 1, 1, 2, 3, 4 };
+static const __u8 ipopt_ts_theirs[12] = {
+	68, 12, 5, 3, 203, 0, 113, 1, 1, 2, 3, 4,
+};
+
 static const __u8 ipopt_odd[3] = { 1, 1, 1 };
 static const __u8 ipopt_padded[4] = { 1, 1, 1, 0 };
 static const __u8 ipopt_all[40] = {
@@ -1461,7 +1487,7 @@ FIXTURE_VARIANT_ADD(member, v4_gso_size_of_socket)
 FIXTURE_VARIANT_ADD(member, v4_txtime)
 {
 	.plain = &v4_lo,
-	.sockopt = {{ SOL_SOCKET, SO_TXTIME, .len = sizeof(txtime), .data = &txtime }},
+	.sockopt = {{ SOL_SOCKET, SO_TXTIME, OPT_DATA(txtime) }},
 	.cmsg = {{ SOL_SOCKET, SCM_TXTIME, 0x123456789abcdef0, .len = 8 }},
 	.change = {{ TXTIME, 0x123456789abcdef0 }},
 };
@@ -1469,7 +1495,7 @@ FIXTURE_VARIANT_ADD(member, v4_txtime)
 FIXTURE_VARIANT_ADD(member, v4_txtime_not_given)
 {
 	.plain = &v4_lo,
-	.sockopt = {{ SOL_SOCKET, SO_TXTIME, .len = sizeof(txtime), .data = &txtime }},
+	.sockopt = {{ SOL_SOCKET, SO_TXTIME, OPT_DATA(txtime) }},
 };
 
 FIXTURE_VARIANT_ADD(member, mapped_priority)
@@ -1527,7 +1553,7 @@ FIXTURE_VARIANT_ADD(member, mapped_gso_size_of_socket)
 FIXTURE_VARIANT_ADD(member, mapped_txtime)
 {
 	.plain = &mapped_lo,
-	.sockopt = {{ SOL_SOCKET, SO_TXTIME, .len = sizeof(txtime), .data = &txtime }},
+	.sockopt = {{ SOL_SOCKET, SO_TXTIME, OPT_DATA(txtime) }},
 	.cmsg = {{ SOL_SOCKET, SCM_TXTIME, 0x123456789abcdef0, .len = 8 }},
 	.change = {{ TXTIME, 0x123456789abcdef0 }},
 };
@@ -1535,7 +1561,7 @@ FIXTURE_VARIANT_ADD(member, mapped_txtime)
 FIXTURE_VARIANT_ADD(member, mapped_txtime_not_given)
 {
 	.plain = &mapped_lo,
-	.sockopt = {{ SOL_SOCKET, SO_TXTIME, .len = sizeof(txtime), .data = &txtime }},
+	.sockopt = {{ SOL_SOCKET, SO_TXTIME, OPT_DATA(txtime) }},
 };
 
 FIXTURE_VARIANT_ADD(member, v6_priority)
@@ -1593,7 +1619,7 @@ FIXTURE_VARIANT_ADD(member, v6_gso_size_of_socket)
 FIXTURE_VARIANT_ADD(member, v6_txtime)
 {
 	.plain = &v6_lo,
-	.sockopt = {{ SOL_SOCKET, SO_TXTIME, .len = sizeof(txtime), .data = &txtime }},
+	.sockopt = {{ SOL_SOCKET, SO_TXTIME, OPT_DATA(txtime) }},
 	.cmsg = {{ SOL_SOCKET, SCM_TXTIME, 0x123456789abcdef0, .len = 8 }},
 	.change = {{ TXTIME, 0x123456789abcdef0 }},
 };
@@ -1601,7 +1627,7 @@ FIXTURE_VARIANT_ADD(member, v6_txtime)
 FIXTURE_VARIANT_ADD(member, v6_txtime_not_given)
 {
 	.plain = &v6_lo,
-	.sockopt = {{ SOL_SOCKET, SO_TXTIME, .len = sizeof(txtime), .data = &txtime }},
+	.sockopt = {{ SOL_SOCKET, SO_TXTIME, OPT_DATA(txtime) }},
 };
 
 FIXTURE_VARIANT_ADD(member, v4_tos_and_priority)
@@ -1631,7 +1657,9 @@ FIXTURE_VARIANT_ADD(member, v4_ts_hardware)
 FIXTURE_VARIANT_ADD(member, v4_ts_software)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_SOFTWARE }},
+	.cmsg = {{
+		SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_SOFTWARE,
+	}},
 	.change = {{ TSFLAGS, SOF_TIMESTAMPING_TX_SOFTWARE }},
 };
 
@@ -1645,15 +1673,22 @@ FIXTURE_VARIANT_ADD(member, v4_ts_sched)
 FIXTURE_VARIANT_ADD(member, v4_ts_completion)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_COMPLETION }},
+	.cmsg = {{
+		SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_COMPLETION,
+	}},
 	.change = {{ TSFLAGS, SOF_TIMESTAMPING_TX_COMPLETION }},
 };
 
 FIXTURE_VARIANT_ADD(member, v4_ts_all)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_RECORD_MASK }},
-	.change = {{ TSFLAGS, SOF_TIMESTAMPING_TX_RECORD_MASK & ~SOF_TIMESTAMPING_TX_ACK }},
+	.cmsg = {{
+		SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_RECORD_MASK,
+	}},
+	.change = {{
+		TSFLAGS,
+		SOF_TIMESTAMPING_TX_RECORD_MASK & ~SOF_TIMESTAMPING_TX_ACK,
+	}},
 };
 
 FIXTURE_VARIANT_ADD(member, v4_ts_key)
@@ -1682,8 +1717,13 @@ FIXTURE_VARIANT_ADD(member, v4_ts_key_given)
 FIXTURE_VARIANT_ADD(member, mapped_ts_all)
 {
 	.plain = &mapped_lo,
-	.cmsg = {{ SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_RECORD_MASK }},
-	.change = {{ TSFLAGS, SOF_TIMESTAMPING_TX_RECORD_MASK & ~SOF_TIMESTAMPING_TX_ACK }},
+	.cmsg = {{
+		SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_RECORD_MASK,
+	}},
+	.change = {{
+		TSFLAGS,
+		SOF_TIMESTAMPING_TX_RECORD_MASK & ~SOF_TIMESTAMPING_TX_ACK,
+	}},
 };
 
 FIXTURE_VARIANT_ADD(member, mapped_ts_key)
@@ -1712,8 +1752,13 @@ FIXTURE_VARIANT_ADD(member, mapped_ts_key_given)
 FIXTURE_VARIANT_ADD(member, v6_ts_all)
 {
 	.plain = &v6_lo,
-	.cmsg = {{ SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_RECORD_MASK }},
-	.change = {{ TSFLAGS, SOF_TIMESTAMPING_TX_RECORD_MASK & ~SOF_TIMESTAMPING_TX_ACK }},
+	.cmsg = {{
+		SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_RECORD_MASK,
+	}},
+	.change = {{
+		TSFLAGS,
+		SOF_TIMESTAMPING_TX_RECORD_MASK & ~SOF_TIMESTAMPING_TX_ACK,
+	}},
 };
 
 FIXTURE_VARIANT_ADD(member, v6_ts_key)
@@ -1751,7 +1796,9 @@ FIXTURE_VARIANT_ADD(member, v4_ts_no_key)
 {
 	.plain = &v4_lo,
 	.sent_before = 3,
-	.sockopt = {{ SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_SOFTWARE }},
+	.sockopt = {{
+		SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_SOFTWARE,
+	}},
 	.change = {{ TSFLAGS, SOF_TIMESTAMPING_TX_SOFTWARE }},
 };
 
@@ -1760,84 +1807,84 @@ FIXTURE_VARIANT_ADD(member, v4_ts_no_key)
 FIXTURE_VARIANT_ADD(member, v4_record_route)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_rr), .data = ipopt_rr }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_rr) }},
 	.part = { [IPOPT] = BYTES(ipopt_rr) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_source_route)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_lsrr), .data = ipopt_lsrr }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_lsrr) }},
 	.part = { [IPOPT] = BYTES(ipopt_lsrr) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_strict_source_route)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_ssrr), .data = ipopt_ssrr }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_ssrr) }},
 	.part = { [IPOPT] = BYTES(ipopt_ssrr) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_timestamp)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_ts), .data = ipopt_ts }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_ts) }},
 	.part = { [IPOPT] = BYTES(ipopt_ts) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_timestamp_address)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_ts_addr), .data = ipopt_ts_addr }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_ts_addr) }},
 	.part = { [IPOPT] = BYTES(ipopt_ts_addr) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_timestamp_ours)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_ts_ours), .data = ipopt_ts_ours }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_ts_ours) }},
 	.part = { [IPOPT] = BYTES(ipopt_ts_ours) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_timestamp_theirs)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_ts_theirs), .data = ipopt_ts_theirs }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_ts_theirs) }},
 	.part = { [IPOPT] = BYTES(ipopt_ts_theirs) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_options_padded)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_odd), .data = ipopt_odd }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_odd) }},
 	.part = { [IPOPT] = BYTES(ipopt_padded) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_options_40_bytes)
 {
 	.plain = &v4_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_all), .data = ipopt_all }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_all) }},
 	.part = { [IPOPT] = BYTES(ipopt_all) },
 };
 
 FIXTURE_VARIANT_ADD(member, mapped_options_40_bytes)
 {
 	.plain = &mapped_lo,
-	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_all), .data = ipopt_all }},
+	.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_all) }},
 	.part = { [IPOPT] = BYTES(ipopt_all) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_options_of_socket)
 {
 	.plain = &v4_lo,
-	.sockopt = {{ SOL_IP, IP_OPTIONS, .len = sizeof(ipopt_all), .data = ipopt_all }},
+	.sockopt = {{ SOL_IP, IP_OPTIONS, OPT_DATA(ipopt_all) }},
 	.part = { [IPOPT] = BYTES(ipopt_all) },
 };
 
 FIXTURE_VARIANT_ADD(member, v4_options_none)
 {
 	.plain = &v4_lo,
-	.sockopt = {{ SOL_IP, IP_OPTIONS, .len = sizeof(ipopt_all), .data = ipopt_all }},
+	.sockopt = {{ SOL_IP, IP_OPTIONS, OPT_DATA(ipopt_all) }},
 	.cmsg = {{ SOL_IP, IP_RETOPTS, .len = 0, .data = ipopt_all }},
 };
 
@@ -1846,35 +1893,35 @@ FIXTURE_VARIANT_ADD(member, v4_options_none)
 FIXTURE_VARIANT_ADD(member, v6_hopopts)
 {
 	.plain = &v6_lo,
-	.cmsg = {{ SOL_IPV6, IPV6_HOPOPTS, .len = sizeof(hopopt), .data = hopopt }},
+	.cmsg = {{ SOL_IPV6, IPV6_HOPOPTS, OPT_DATA(hopopt) }},
 	.part = { [HOPOPT] = BYTES(hopopt) },
 };
 
 FIXTURE_VARIANT_ADD(member, v6_hopopts_of_socket)
 {
 	.plain = &v6_lo,
-	.sockopt = {{ SOL_IPV6, IPV6_HOPOPTS, .len = sizeof(hopopt), .data = hopopt }},
+	.sockopt = {{ SOL_IPV6, IPV6_HOPOPTS, OPT_DATA(hopopt) }},
 	.part = { [HOPOPT] = BYTES(hopopt) },
 };
 
 FIXTURE_VARIANT_ADD(member, v6_dstopts)
 {
 	.plain = &v6_lo,
-	.cmsg = {{ SOL_IPV6, IPV6_DSTOPTS, .len = sizeof(dst1opt), .data = dst1opt }},
+	.cmsg = {{ SOL_IPV6, IPV6_DSTOPTS, OPT_DATA(dst1opt) }},
 	.part = { [DST1OPT] = BYTES(dst1opt) },
 };
 
 FIXTURE_VARIANT_ADD(member, v6_dstopts_of_socket)
 {
 	.plain = &v6_lo,
-	.sockopt = {{ SOL_IPV6, IPV6_DSTOPTS, .len = sizeof(dst1opt), .data = dst1opt }},
+	.sockopt = {{ SOL_IPV6, IPV6_DSTOPTS, OPT_DATA(dst1opt) }},
 	.part = { [DST1OPT] = BYTES(dst1opt) },
 };
 
 FIXTURE_VARIANT_ADD(member, v6_rthdr)
 {
 	.plain = &v6_lo,
-	.cmsg = {{ SOL_IPV6, IPV6_RTHDR, .len = sizeof(rthdr2), .data = rthdr2 }},
+	.cmsg = {{ SOL_IPV6, IPV6_RTHDR, OPT_DATA(rthdr2) }},
 	.saddr = "fd00::2",
 	.part = { [SRCRT] = BYTES(rthdr2) },
 	.einval = "kernel without CONFIG_IPV6_MIP6",
@@ -1884,17 +1931,17 @@ FIXTURE_VARIANT_ADD(member, v6_rthdr)
 FIXTURE_VARIANT_ADD(member, v6_rthdrdstopts_alone)
 {
 	.plain = &v6_lo,
-	.cmsg = {{ SOL_IPV6, IPV6_RTHDRDSTOPTS, .len = sizeof(dst0opt), .data = dst0opt }},
+	.cmsg = {{ SOL_IPV6, IPV6_RTHDRDSTOPTS, OPT_DATA(dst0opt) }},
 };
 
 FIXTURE_VARIANT_ADD(member, v6_all_headers)
 {
 	.plain = &v6_lo,
 	.cmsg = {
-		{ SOL_IPV6, IPV6_HOPOPTS, .len = sizeof(hopopt), .data = hopopt },
-		{ SOL_IPV6, IPV6_RTHDRDSTOPTS, .len = sizeof(dst0opt), .data = dst0opt },
-		{ SOL_IPV6, IPV6_RTHDR, .len = sizeof(rthdr2), .data = rthdr2 },
-		{ SOL_IPV6, IPV6_DSTOPTS, .len = sizeof(dst1opt), .data = dst1opt },
+		{ SOL_IPV6, IPV6_HOPOPTS, OPT_DATA(hopopt) },
+		{ SOL_IPV6, IPV6_RTHDRDSTOPTS, OPT_DATA(dst0opt) },
+		{ SOL_IPV6, IPV6_RTHDR, OPT_DATA(rthdr2) },
+		{ SOL_IPV6, IPV6_DSTOPTS, OPT_DATA(dst1opt) },
 	},
 	.saddr = "fd00::2",
 	.part = {
@@ -1910,10 +1957,10 @@ FIXTURE_VARIANT_ADD(member, v6_all_headers_of_socket)
 {
 	.plain = &v6_lo,
 	.sockopt = {
-		{ SOL_IPV6, IPV6_HOPOPTS, .len = sizeof(hopopt), .data = hopopt },
-		{ SOL_IPV6, IPV6_RTHDRDSTOPTS, .len = sizeof(dst0opt), .data = dst0opt },
-		{ SOL_IPV6, IPV6_RTHDR, .len = sizeof(rthdr4), .data = rthdr4 },
-		{ SOL_IPV6, IPV6_DSTOPTS, .len = sizeof(dst1opt), .data = dst1opt },
+		{ SOL_IPV6, IPV6_HOPOPTS, OPT_DATA(hopopt) },
+		{ SOL_IPV6, IPV6_RTHDRDSTOPTS, OPT_DATA(dst0opt) },
+		{ SOL_IPV6, IPV6_RTHDR, OPT_DATA(rthdr4) },
+		{ SOL_IPV6, IPV6_DSTOPTS, OPT_DATA(dst1opt) },
 	},
 	.saddr = "fd00::2",
 	.part = {
@@ -1929,10 +1976,10 @@ FIXTURE_VARIANT_ADD(member, v6_all_headers_short_mtu)
 	.plain = &v6_lo,
 	.mtu = 1400,
 	.sockopt = {
-		{ SOL_IPV6, IPV6_HOPOPTS, .len = sizeof(hopopt), .data = hopopt },
-		{ SOL_IPV6, IPV6_RTHDRDSTOPTS, .len = sizeof(dst0opt), .data = dst0opt },
-		{ SOL_IPV6, IPV6_RTHDR, .len = sizeof(rthdr4), .data = rthdr4 },
-		{ SOL_IPV6, IPV6_DSTOPTS, .len = sizeof(dst1opt), .data = dst1opt },
+		{ SOL_IPV6, IPV6_HOPOPTS, OPT_DATA(hopopt) },
+		{ SOL_IPV6, IPV6_RTHDRDSTOPTS, OPT_DATA(dst0opt) },
+		{ SOL_IPV6, IPV6_RTHDR, OPT_DATA(rthdr4) },
+		{ SOL_IPV6, IPV6_DSTOPTS, OPT_DATA(dst1opt) },
 	},
 	.change = {{ FRAGSIZE, 1400 }},
 	.saddr = "fd00::2",
@@ -1950,13 +1997,14 @@ FIXTURE_SETUP(member)
 		return;
 
 	ASSERT_LE(0, wire) {
-		TH_LOG("make_wire(): %s; is there CONFIG_TUN?", strerror(-wire));
+		TH_LOG("make_wire(): %s; is there CONFIG_TUN?",
+		       strerror(-wire));
 	}
 
 	self->fd = sys_socket(variant->plain->domain, SOCK_DGRAM);
 	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, bind_to(self->fd, variant->plain->domain == AF_INET ? "0.0.0.0" : "::",
-			     SENDER_PORT));
+	ASSERT_EQ(0, bind_to(self->fd, variant->plain->domain == AF_INET ?
+				       "0.0.0.0" : "::", SENDER_PORT));
 	ASSERT_EQ(0, set_repair(self->fd, UDP_REPAIR_ON));
 }
 
@@ -2018,8 +2066,11 @@ static void expect_members(struct __test_metadata *_metadata,
 	int i;
 
 	memcpy(want, variant->plain->member, sizeof(want));
-	for (i = 0; i < ARRAY_SIZE(variant->change) && variant->change[i].member; i++)
+	for (i = 0; i < ARRAY_SIZE(variant->change); i++) {
+		if (!variant->change[i].member)
+			break;
 		want[variant->change[i].member] = variant->change[i].value;
+	}
 
 	for (i = END + 1; i < MEMBERS; i++) {
 		EXPECT_EQ(want[i], seen[i]) {
@@ -2041,7 +2092,8 @@ static void expect_members(struct __test_metadata *_metadata,
 }
 
 static void expect_parts(struct __test_metadata *_metadata,
-			 const struct bytes part[PARTS], const struct dump *dump)
+			 const struct bytes part[PARTS],
+			 const struct dump *dump)
 {
 	const struct udp_repair_send_queue *hdr = &dump->hdr;
 	const __u8 *at = dump->raw + HDR_SIZE;
@@ -2087,7 +2139,8 @@ TEST_F(member, dump)
 		addr.v6.sin6_scope_id = variant->scope;
 	}
 
-	ASSERT_EQ(0, opts_set(self->fd, variant->sockopt, ARRAY_SIZE(variant->sockopt)));
+	ASSERT_EQ(0, opts_set(self->fd, variant->sockopt,
+			      ARRAY_SIZE(variant->sockopt)));
 	for (i = 0; i < variant->sent_before; i++)
 		ASSERT_EQ(10, opts_send(self->fd, &addr, text, 10, 0, NULL, 0));
 
@@ -2106,7 +2159,8 @@ TEST_F(member, dump)
 	expect_parts(_metadata, variant->part, &first);
 
 	/* The cork is what it was at the first send. */
-	ASSERT_EQ(100, opts_send(self->fd, &addr, text + 2000, 100, MSG_MORE, NULL, 0));
+	ASSERT_EQ(100, opts_send(self->fd, &addr, text + 2000, 100, MSG_MORE,
+				 NULL, 0));
 	ASSERT_EQ(0, dump_queue(self->fd, &second));
 	ASSERT_EQ(2100, second.hdr.payload_len);
 	expect_members(_metadata, variant, &second.hdr);
@@ -2138,7 +2192,7 @@ FIXTURE_VARIANT(buffer)
 	struct place mapped;	/* default: @optlen */
 	bool read_only;
 	struct place size;	/* default: HEADER */
-	bool ignored_set;	/* members that are ignored on input are not 0 */
+	bool ignored_set;	/* members that are ignored are not 0 */
 	int poke;		/* offset of a byte that is not 0 */
 
 	int ret;
@@ -2541,22 +2595,22 @@ static const struct sender {
 		.name = "v4",
 		.domain = AF_INET,
 		.to = "127.0.0.1",
-		.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_rr), .data = ipopt_rr }},
+		.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_rr) }},
 	},
 	{
 		.name = "v6",
 		.domain = AF_INET6,
 		.to = "::1",
 		.cmsg = {
-			{ SOL_IPV6, IPV6_HOPOPTS, .len = sizeof(hopopt), .data = hopopt },
-			{ SOL_IPV6, IPV6_DSTOPTS, .len = sizeof(dst1opt), .data = dst1opt },
+			{ SOL_IPV6, IPV6_HOPOPTS, OPT_DATA(hopopt) },
+			{ SOL_IPV6, IPV6_DSTOPTS, OPT_DATA(dst1opt) },
 		},
 	},
 	{
 		.name = "mapped",
 		.domain = AF_INET6,
 		.to = "::ffff:127.0.0.1",
-		.cmsg = {{ SOL_IP, IP_RETOPTS, .len = sizeof(ipopt_rr), .data = ipopt_rr }},
+		.cmsg = {{ SOL_IP, IP_RETOPTS, OPT_DATA(ipopt_rr) }},
 	},
 };
 
@@ -2617,21 +2671,25 @@ struct request {
 	struct dump image;	/* what is in @buf before the call */
 };
 
-static int request_prepare(struct request *req, FIXTURE_VARIANT(buffer) const *variant,
+static int request_prepare(struct request *req,
+			   FIXTURE_VARIANT(buffer) const *variant,
 			   const struct dump *whole)
 {
 	const size_t ignored = offsetof(struct udp_repair_send_queue, state);
-	const size_t ignored_end = offsetof(struct udp_repair_send_queue, reserved);
+	const size_t ignored_end = offsetof(struct udp_repair_send_queue,
+					    reserved);
 	const size_t page = sysconf(_SC_PAGESIZE);
 	size_t pages;
 
 	req->optlen = place_resolve(&variant->optlen, whole);
-	req->mapped = place_resolve(variant->mapped.base ? &variant->mapped : &variant->optlen,
-				    whole);
-	req->size = variant->size.base ? place_resolve(&variant->size, whole) : HDR_SIZE;
+	req->mapped = place_resolve(variant->mapped.base ? &variant->mapped :
+				    &variant->optlen, whole);
+	req->size = variant->size.base ?
+		    place_resolve(&variant->size, whole) : HDR_SIZE;
 
 	memset(&req->image, POISON, sizeof(req->image));
-	memset(req->image.raw, 0, req->size > (int)HDR_SIZE ? req->size : HDR_SIZE);
+	memset(req->image.raw, 0,
+	       req->size > (int)HDR_SIZE ? req->size : HDR_SIZE);
 	if (variant->ignored_set)
 		memset(req->image.raw + ignored, 0xff, ignored_end - ignored);
 	req->image.hdr.size = req->size;
@@ -2671,8 +2729,9 @@ static void expect_refused(struct __test_metadata *_metadata, int ret, int fd,
 		EXPECT_EQ(0, memcmp(req->image.raw, req->buf, req->mapped));
 }
 
-static void expect_written(struct __test_metadata *_metadata, bool trunc, int written,
-			   const struct dump *whole, int fd, struct request *req)
+static void expect_written(struct __test_metadata *_metadata, bool trunc,
+			   int written, const struct dump *whole, int fd,
+			   struct request *req)
 {
 	static struct dump want;
 
@@ -2683,7 +2742,8 @@ static void expect_written(struct __test_metadata *_metadata, bool trunc, int wr
 	ASSERT_EQ(0, get_send_queue(fd, req->buf, &req->optlen));
 	ASSERT_EQ(written, req->optlen);
 	EXPECT_EQ(0, memcmp(want.raw, req->buf, written));
-	EXPECT_EQ(0, memcmp(req->image.raw + written, req->buf + written, req->mapped - written));
+	EXPECT_EQ(0, memcmp(req->image.raw + written, req->buf + written,
+			    req->mapped - written));
 }
 
 TEST_F(buffer, dump)
@@ -2726,7 +2786,8 @@ TEST_F(buffer, outside_repair_mode)
 		ASSERT_EQ(0, request_prepare(&req, variant, &first));
 
 		ASSERT_EQ(0, set_repair(fd, UDP_REPAIR_OFF));
-		expect_refused(_metadata, variant->ret_outside ?: -EPERM, fd, &req);
+		expect_refused(_metadata, variant->ret_outside ?: -EPERM, fd,
+			       &req);
 
 		ASSERT_EQ(0, set_repair(fd, UDP_REPAIR_ON));
 		ASSERT_EQ(0, dump_queue(fd, &second));
@@ -2740,7 +2801,9 @@ TEST_F(buffer, outside_repair_mode)
 
 static int caps_drop(__u32 mask)
 {
-	struct __user_cap_header_struct hdr = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_header_struct hdr = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
 	struct __user_cap_data_struct caps[2];
 
 	if (syscall(SYS_capget, &hdr, caps))
@@ -2927,7 +2990,8 @@ TEST_F(mode, set)
 
 	for (i = 0; i < ARRAY_SIZE(domains); i++) {
 		EXPECT_EQ(variant->ret, set_opt(fd[i], SOL_UDP, UDP_REPAIR,
-						variant->unmapped ? NULL : val, variant->len));
+						variant->unmapped ? NULL : val,
+						variant->len));
 		EXPECT_EQ(variant->after, get_repair(fd[i]));
 		close(fd[i]);
 	}
@@ -3009,7 +3073,8 @@ TEST_F(mode_read, get)
 		memcpy(want, &vals[i], variant->written);
 		len = variant->len;
 		EXPECT_EQ(variant->ret, get_opt(self->fd, SOL_UDP, UDP_REPAIR,
-						variant->unmapped ? NULL : buf, &len));
+						variant->unmapped ? NULL : buf,
+						&len));
 		EXPECT_EQ(variant->ret ? variant->len : variant->written, len);
 		EXPECT_EQ(0, memcmp(want, buf, sizeof(buf)));
 	}
@@ -3063,7 +3128,8 @@ TEST_F(sockets, queue_cannot_be_set)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, set_repair(fd, UDP_REPAIR_ON));
 	ASSERT_EQ(0, dump_queue(fd, &first));
-	EXPECT_EQ(-ENOPROTOOPT, set_opt(fd, SOL_UDP, UDP_REPAIR_SEND_QUEUE, &first.hdr, HDR_SIZE));
+	EXPECT_EQ(-ENOPROTOOPT, set_opt(fd, SOL_UDP, UDP_REPAIR_SEND_QUEUE,
+					&first.hdr, HDR_SIZE));
 }
 
 TEST_F(sockets, unmapped_length)
@@ -3126,7 +3192,7 @@ FIXTURE(access)
 FIXTURE_VARIANT(access)
 {
 	__u32 caps_dropped;
-	int unshared;		/* by the subject, after it dropped capabilities */
+	int unshared;		/* by the subject, without capabilities */
 	bool passed;		/* the socket comes from the capable process */
 	int before;		/* and is in this mode */
 
@@ -3334,7 +3400,8 @@ static int receive_fd(int channel)
 	return fd;
 }
 
-static int take_step(const struct protocol *proto, const struct step *step, int fd)
+static int take_step(const struct protocol *proto, const struct step *step,
+		     int fd)
 {
 	switch (step->what) {
 	case TURN_ON:
@@ -3357,12 +3424,14 @@ static void take_steps(struct __test_metadata *_metadata,
 
 	ASSERT_EQ(0, caps_drop(variant->caps_dropped));
 	ASSERT_EQ(0, unshare(variant->unshared));
-	fd = variant->passed ? receive_fd(channel) : sys_socket(AF_INET, proto->type);
+	fd = variant->passed ? receive_fd(channel) :
+			       sys_socket(AF_INET, proto->type);
 	ASSERT_LE(0, fd);
 
 	for (step = variant->steps; step->what; step++) {
 		EXPECT_EQ(step->ret, take_step(proto, step, fd)) {
-			TH_LOG("%s, step %td", proto->name, step - variant->steps + 1);
+			TH_LOG("%s, step %td", proto->name,
+			       step - variant->steps + 1);
 		}
 	}
 }
@@ -3375,7 +3444,8 @@ TEST_F(access, steps)
 	for (i = 0; i < ARRAY_SIZE(protocols); i++) {
 		const struct protocol *proto = &protocols[i];
 
-		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, channel));
+		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0,
+					channel));
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid) {
@@ -3385,13 +3455,15 @@ TEST_F(access, steps)
 
 		fd = sys_socket(AF_INET, proto->type);
 		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, set_int(fd, proto->level, proto->repair, variant->before));
+		ASSERT_EQ(0, set_int(fd, proto->level, proto->repair,
+				     variant->before));
 		if (variant->passed)
 			ASSERT_EQ(0, pass_fd(channel[0], fd));
 
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(0, status);
-		EXPECT_EQ(variant->before, get_int(fd, proto->level, proto->repair));
+		EXPECT_EQ(variant->before,
+			  get_int(fd, proto->level, proto->repair));
 		close(fd);
 		close(channel[0]);
 		close(channel[1]);
