@@ -14,6 +14,7 @@ setup() {
   done
   part test-offline offline '3 passed, 0 failed, 0 skipped'
   part fastpath fastpath '4 passed, 0 failed, 0 skipped'
+  part test-series series '5 passed, 0 failed, 0 skipped'
   cp "$SCRIPTS/test-offline" "$SCRIPTS/report"
   cat >"$SCRIPTS/report" <<'END'
 #!/usr/bin/env bash
@@ -44,15 +45,15 @@ last_line() {
 @test "the last line is the sum of all parts" {
   run "$SCRIPTS/test"
   ((status == 0))
-  [[ $(last_line) == '37 passed, 0 failed, 3 skipped' ]]
-  [[ $output == *'[1/14] setup'* && $output == *'[12/14] boot debug'* ]]
+  [[ $(last_line) == '42 passed, 0 failed, 3 skipped' ]]
+  [[ $output == *'[1/15] setup'* && $output == *'[12/15] boot debug'* ]]
 }
 
 @test "a failed part fails the whole, and the other parts still run" {
   echo '9 passed, 1 failed, 1 skipped' >"$CACHE/plain.summary"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '36 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '41 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a failed test of the scripts fails the whole" {
@@ -60,7 +61,7 @@ last_line() {
     echo '2 passed, 1 failed, 0 skipped' >$CACHE/run/offline/summary; exit 1"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '36 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '41 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a step that cannot run is a failure, and the count is still the last line" {
