@@ -168,7 +168,7 @@ def measured(cache: Path, series: str) -> str:
     if not file.exists():
         raise Broken(f"no measurements in {file}; run: make fastpath")
     text = file.read_text(encoding="utf-8")
-    if "not counted in this run" in text or "FAILED" in text:
+    if not text.strip() or "not counted in this run" in text or "FAILED" in text:
         raise Broken(f"{file} is not what a cover letter can show; run: make fastpath")
     return text
 
@@ -261,7 +261,7 @@ def submit(argv: list[str], root: Path) -> int:
         print(f"\nThese patches follow the {others} of net: mail those first.")
     if not name:
         print(f"\nbase-commit {base[:12]} is this machine's import of a kernel, nobody else has "
-              "it.\nBefore you mail, take the list's tree as the base: KERNEL_TREE=DIR make apply "
+              "it.\nBefore you mail, take the list's tree as the base: KERNEL_TREE=DIR make fetch apply "
               "submit")
     print("\nNothing was mailed. Read the files; then, to mail them:\n\n  " + " \\\n    ".join(
         ["git send-email --8bit-encoding=UTF-8", *[f"--to={shlex.quote(a)}" for a in to],

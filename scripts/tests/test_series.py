@@ -560,7 +560,7 @@ class Submit(Kernel):
     def test_no_measurements_no_series(self) -> None:
         file = self.cache / "fastpath/summary-net.txt"
         file.parent.mkdir()
-        for text in (None, "Instructions of a call: not counted in this run", "FAILED:"):
+        for text in (None, "\n", "Instructions of a call: not counted in this run", "FAILED:"):
             if text is not None:
                 file.write_text(text, encoding="utf-8")
             with self.assertRaisesRegex(Broken, "make fastpath"):
