@@ -128,7 +128,8 @@ def main(argv: list[str], root: Path) -> int:
               f"{', '.join(names)}", file=sys.stderr)
         return 2
     if args.list:
-        print("series         fast  at most 15 patches, cover letter, no sign-off, tests apart, net fixes something\n"
+        print("series         fast  at most 15 patches, cover letter, no sign-off, tests apart, "
+              "net fixes\n"
               "sources        fast  selftests and documentation equal their sources here")
         for check in CHECKS:
             print(f"{check.name:<14} {'fast' if check.fast else '':<5} {check.what}"

@@ -125,6 +125,13 @@ def write(bench: Bench, series: str, made: list[str], version: int, letter: tupl
     return files
 
 
+def addresses(text: str) -> list[str]:
+    """The lines that are mail addresses; git's complaints about commits that an imported
+    tree does not have are none."""
+    return [line for line in text.split("\n")
+            if re.fullmatch(r"(?:[^<>@:]+ <[^<>@\s]+@[^<>@\s]+>|[^<>@\s:]+@[^<>@\s:]+)", line)]
+
+
 def recipients(bench: Bench, series: str, files: list[Path]) -> tuple[list[str], list[str]]:
     """To and Cc, by the kernel's MAINTAINERS."""
     tree = bench.at(bench.commit(bench.series[series][-1]))
@@ -133,7 +140,7 @@ def recipients(bench: Bench, series: str, files: list[Path]) -> tuple[list[str],
         text = need(run(["scripts/get_maintainer.pl", "--nogit", "--nogit-fallback",
                          "--norolestats", *options, *[str(f.resolve()) for f in files[1:]]],
                         tree), "get_maintainer.pl")
-        return text.strip().split("\n") if text.strip() else []
+        return addresses(text)
     to = ask("--nol", "--nor")
     return to, [a for a in ask("--nom") if a not in to]
 
@@ -261,8 +268,8 @@ def submit(argv: list[str], root: Path) -> int:
         print(f"\nThese patches follow the {others} of net: mail those first.")
     if not name:
         print(f"\nbase-commit {base[:12]} is this machine's import of a kernel, nobody else has "
-              "it.\nBefore you mail, take the list's tree as the base: KERNEL_TREE=DIR make fetch apply "
-              "submit")
+              "it.\nBefore you mail, take the list's tree as the base: "
+              "KERNEL_TREE=DIR make fetch apply submit")
     print("\nNothing was mailed. Read the files; then, to mail them:\n\n  " + " \\\n    ".join(
         ["git send-email --8bit-encoding=UTF-8", *[f"--to={shlex.quote(a)}" for a in to],
          *[f"--cc={shlex.quote(a)}" for a in cc], f"{out.relative_to(root)}/*.patch"]))

@@ -29,15 +29,16 @@ END
   printf '%s\n' '# comment' 'selftests/install messages/tests.txt' \
     'Documentation/install messages/page.txt' >"$REPO/kernel-patches/generated.txt"
   mkdir -p "$TREE/Documentation/networking"
-  printf '%s\n' 'Networking' '' '.. toctree::' '   :maxdepth: 1' '' '   tcp' '   udplite' '   vrf' '' \
-    'End' >"$TREE/Documentation/networking/index.rst"
+  printf '%s\n' 'Networking' '' '.. toctree::' '   :maxdepth: 1' '' '   tcp' '   udplite' \
+    '   vrf' '' 'End' >"$TREE/Documentation/networking/index.rst"
   commit 'Documentation: networking: have an index'
   "$SCRIPTS/export-series"
 }
 
 @test "patches are made from their sources, at the end, and the same each time" {
   "$SCRIPTS/gen-series"
-  [[ $(patches | grep net-next | tail -n 2) == $'net-next/0004-selftests-net-test.patch\nnet-next/0005-Documentation-networking-tell.patch' ]]
+  [[ $(patches | grep net-next | tail -n 2 | xargs) == \
+    'net-next/0004-selftests-net-test.patch net-next/0005-Documentation-networking-tell.patch' ]]
   grep -q '^+int test;' "$REPO"/kernel-patches/net-next/0004-*
   grep -q '^+   udp_repair' "$REPO"/kernel-patches/net-next/0005-*
   before=$(state "$REPO/kernel-patches")

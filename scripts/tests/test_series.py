@@ -568,6 +568,12 @@ class Submit(Kernel):
         file.write_text("Nothing changed.\n", encoding="utf-8")
         self.assertEqual(submit.measured(self.cache, "net"), "Nothing changed.\n")
 
+    def test_only_addresses_are_recipients(self) -> None:
+        good = ['"David S. Miller" <a@b.org>', "Zoë Größe <zoe@c.org>", "netdev@vger.kernel.org"]
+        self.assertEqual(submit.addresses("\n".join([
+            *good[:2], "fatal: ambiguous argument 'b139ba4e90dc'", "Use '--' to separate paths",
+            "warning: a@b.org: odd", "", good[2]])), good)
+
     def test_no_tag_for_no_tools(self) -> None:
         text = submit.with_trailers(patch(body="Why."), submit.DRY_PERSON,
                                     submit.Statement("", ""))
