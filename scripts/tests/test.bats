@@ -46,7 +46,21 @@ last_line() {
   run "$SCRIPTS/test"
   ((status == 0))
   [[ $(last_line) == '42 passed, 0 failed, 3 skipped' ]]
-  [[ $output == *'[1/15] setup'* && $output == *'[12/15] boot debug'* ]]
+  [[ $output == *'[1/14] setup'* && $output == *'[10/14 debug] boot debug'* ]]
+}
+
+@test "the guests run at the same time" {
+  fake boot 'touch $SOCKREPAIR_CACHE/$1.up; for n in {1..100}; do
+    [[ -e $SOCKREPAIR_CACHE/plain.up && -e $SOCKREPAIR_CACHE/debug.up ]] && exit; sleep 0.1; done; exit 1'
+  run "$SCRIPTS/test"
+  ((status == 0))
+}
+
+@test "a guest that cannot be booted is a failure" {
+  fake boot '[[ $1 != plain ]]'
+  run "$SCRIPTS/test"
+  ((status != 0))
+  [[ $(last_line) == '3 passed, 1 failed, 0 skipped' ]]
 }
 
 @test "a failed part fails the whole, and the other parts still run" {
