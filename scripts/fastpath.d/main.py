@@ -44,7 +44,7 @@ def objects_of(builds: list[Path], places: list[str]) -> list[str]:
 def static(args: argparse.Namespace) -> int:
     """Code, layouts and sizes of a series, as JSON."""
     builds = [b for b in (args.base, args.patched, args.off) if b]
-    objects = objects_of(builds, args.places)
+    objects = [o for o in objects_of(builds, args.places) if o not in args.without]
     entries = codediff.read_list(HERE / "functions.txt")
     structs = layout.read_structs(HERE / "structs.txt")
     if len(objects) < len({e.object for e in entries}):
@@ -110,6 +110,8 @@ def main() -> int:
     verb.add_argument("--off", type=Path, help="patched, with the options of the series off")
     verb.add_argument("--title", action="append", required=True)
     verb.add_argument("--output", type=Path, required=True)
+    verb.add_argument("--without", action="append", default=[], metavar="OBJECT",
+                      help="no part of the series: an object of its tests")
     verb.add_argument("places", nargs="+")
     verb.set_defaults(run=static)
     verb = verbs.add_parser("seeded", help=seeded.__doc__)
