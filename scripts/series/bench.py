@@ -12,7 +12,9 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +59,23 @@ def tool_version(tool: str) -> str:
     return f"{real} {real.stat().st_size} {real.stat().st_mtime_ns}"
 
 
+def source(function: Callable[..., object]) -> str:
+    """The code of a function and of those of its module that it calls."""
+    module = sys.modules[function.__module__]
+    found: dict[str, str] = {}
+    waiting = [function]
+    while waiting:
+        one = waiting.pop()
+        if one.__qualname__ in found:
+            continue
+        found[one.__qualname__] = inspect.getsource(one)
+        for word in re.findall(r"\w+", found[one.__qualname__]):
+            other = vars(module).get(word)
+            if inspect.isfunction(other) and other.__module__ == module.__name__:
+                waiting.append(other)
+    return "\n".join(found[name] for name in sorted(found))
+
+
 class Bench:
     """One run's view; made once, given to every check. Others wait until it is left."""
 
@@ -72,11 +91,11 @@ class Bench:
         self._lock = open(self.folder / "lock", "w", encoding="utf-8")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.work = Worktree(tree, self.folder / "tree", base)
-        self.builder = Builder(self.work, self.folder / "build", root / "Kconfig.snippets",
-                               cache, jobs)
         self.jobs = jobs
         self.series = {name: patchfile.load(patches / name) for name in SERIES}
         self.order = [p for name in SERIES for p in self.series[name]]
+        self.builder = Builder(self.work, self.folder / "build", root / "Kconfig.snippets",
+                               cache, jobs, patchfile.symbols(self.order))
         self.base_tree = self.work.hash(self.work.base)
         self._commits: dict[str, str] = {}
 
@@ -163,9 +182,10 @@ class Check:
     optional: str = ""
 
     def key(self, bench: Bench, patch: Patch) -> str:
-        parts = [self.name, inspect.getsource(self.run), bench.prefix(patch), self.optional]
+        parts = [self.name, source(self.run), bench.prefix(patch), self.optional]
         parts += [file_digest(HERE / s) for s in self.sources]
         parts += [tool_version(t) for t in self.needs]
+        parts += [bench.builder.digest()] if "builds.py" in self.sources else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -38,14 +38,15 @@ class Variant:
     sparse: bool = False
 
 
+# As the guest that runs the tests, without what boots and observes it.
+FRAGMENTS = ("10", "20", "30", "35")
+
 VARIANTS = {v.name: v for v in (
-    Variant("on", "option on", "x86_64", ("10", "20", "30"), "", sparse=True),
-    Variant("off", "option off", "x86_64", ("10", "20", "30"),
-            "# CONFIG_INET_REPAIR is not set\n"),
+    Variant("on", "option on", "x86_64", FRAGMENTS, "", sparse=True),
+    Variant("off", "option off", "x86_64", FRAGMENTS, "# CONFIG_INET_REPAIR is not set\n"),
     Variant("minimal", "allnoconfig, networking and the option", "x86_64", (),
             "CONFIG_64BIT=y\nCONFIG_NET=y\nCONFIG_INET=y\nCONFIG_INET_REPAIR=y\n"),
-    Variant("i386", "option on, 32-bit x86", "i386", ("10", "20", "30"),
-            "# CONFIG_64BIT is not set\n"),
+    Variant("i386", "option on, 32-bit x86", "i386", FRAGMENTS, "# CONFIG_64BIT is not set\n"),
 )}
 
 
@@ -108,11 +109,16 @@ def total(state: dict[str, list[str]], kind: str) -> int:
 
 
 class Builder:
-    """Build directories under `folder`, one a variant, of a worktree's states."""
+    """Build directories under `folder`, one a variant, of a worktree's states.
+
+    `symbols` are those that the series adds to Kconfig, with the file: before the patch that
+    brings one, asking for it is no error.
+    """
 
     def __init__(self, work: Worktree, folder: Path, snippets: Path, cache: Path,
-                 jobs: int) -> None:
+                 jobs: int, symbols: dict[str, str]) -> None:
         self.work = work
+        self.symbols = symbols
         self.folder = folder
         self.snippets = snippets
         self.jobs = jobs
@@ -130,10 +136,8 @@ class Builder:
                 f"ARCH={variant.arch}", "CC=ccache gcc", "HOSTCC=ccache gcc",
                 f"-j{self.jobs}", "-Otarget", *args]
 
-    def configure(self, variant: Variant) -> None:
-        """Writes .config; a line that asked for something and did not get it is an error."""
-        out = self.folder / variant.name
-        out.mkdir(parents=True, exist_ok=True)
+    def wanted(self, variant: Variant) -> dict[str, str]:
+        """Each symbol that a variant asks for, with its line of .config."""
         lines = ""
         for fragment in variant.fragments:
             found = sorted(self.snippets.glob(f"{fragment}-*.config"))
@@ -148,6 +152,18 @@ class Builder:
                 wanted[name[1]] = line
         if variant.arch == "i386":
             wanted = {n: t for n, t in wanted.items() if n != "CONFIG_IA32_EMULATION"}
+        return wanted
+
+    def digest(self) -> str:
+        """Of all that variants ask for."""
+        return hashlib.sha256(json.dumps(
+            [self.wanted(v) for v in VARIANTS.values()]).encode()).hexdigest()
+
+    def configure(self, variant: Variant) -> None:
+        """Writes .config; a line that asked for something and did not get it is an error."""
+        out = self.folder / variant.name
+        out.mkdir(parents=True, exist_ok=True)
+        wanted = self.wanted(variant)
         merged = out.with_suffix(".config")
         merged.write_text("".join(line + "\n" for line in wanted.values()), encoding="utf-8")
         ran = run(self.command(variant, f"KCONFIG_ALLCONFIG={merged}", "allnoconfig"),
@@ -155,14 +171,18 @@ class Builder:
         if ran.code:
             raise Broken(f"configuration '{variant.name}': {ran.text}")
         got = (out / ".config").read_text(encoding="utf-8").split("\n")
-        kconfig = (self.work.path / "net/ipv4/Kconfig").read_text(encoding="utf-8")
-        known = "config INET_REPAIR\n" in kconfig
         for name, line in wanted.items():
             unset = line.startswith("#") or line.endswith("=n")
-            if name == "CONFIG_INET_REPAIR" and not known:
+            if not self._defined(name.removeprefix("CONFIG_")):
                 continue
             if (any(g.startswith(name + "=") for g in got) if unset else line not in got):
                 raise Broken(f"configuration '{variant.name}': {line} did not survive")
+
+    def _defined(self, symbol: str) -> bool:
+        """False for a symbol of the series that the checkout does not have yet."""
+        file = self.work.path / self.symbols.get(symbol, "")
+        return symbol not in self.symbols or file.exists() and f"config {symbol}\n" in \
+            file.read_text(encoding="utf-8")
 
     def build(self, variant: Variant, commit: str, targets: list[str]) -> State:
         """A variant of a commit, built if it never was; a failed build has a code."""
@@ -171,7 +191,7 @@ class Builder:
                                                                 Path("/")).text \
             if variant.sparse else run(["gcc", "--version"], Path("/")).text
         key = hashlib.sha256("\0".join([
-            tree, tools, variant.config, *targets, Path(__file__).read_text(encoding="utf-8")
+            tree, tools, json.dumps(self.wanted(variant)), *targets, Path(__file__).read_text(encoding="utf-8")
         ]).encode()).hexdigest()[:24]
         known = self.folder / "states" / f"{variant.name}-{key}.json"
         state = _load(known)

@@ -40,7 +40,8 @@ def whole(bench: Bench, series: str) -> Outcome:
     patches = bench.series[series]
     file = bench.patches / series / "cover-letter.txt"
     cover = file.read_text(encoding="utf-8") if file.exists() else None
-    return verdict(rules.series(patches, cover), f"{len(patches)} patches")
+    known = rules.read_table(HERE / "commits.txt")
+    return verdict(rules.series(patches, cover, known), f"{len(patches)} patches")
 
 
 def sources(bench: Bench, again: bool) -> tuple[Outcome, bool]:

@@ -36,8 +36,8 @@ def subject(_bench: Bench, patch: Patch) -> Outcome:
 
 def fixes(_bench: Bench, patch: Patch) -> Outcome:
     tags = [t for t in patch.trailers if t.startswith("Fixes:")]
-    return verdict(rules.fixes(patch), f"{len(tags)} tags" + (
-        ", whose commits cannot be looked up here" if tags else ""))
+    named = rules.commits(patch.body, rules.read_table(HERE / "commits.txt"))
+    return verdict(rules.fixes(patch) + named, f"{len(tags)} tags")
 
 
 def inline(_bench: Bench, patch: Patch) -> Outcome:
@@ -357,7 +357,8 @@ CHECKS = (
     Check("applies", "git am, no fuzz, no white space errors", applies, sources=()),
     Check("subject", f"a prefix of its files, at most {rules.MAX_SUBJECT} characters", subject,
           sources=("rules.py", "patchfile.py", "subject-prefixes.txt")),
-    Check("fixes", "Fixes: tags whole, 12 digits, among the trailers", fixes),
+    Check("fixes", "Fixes: tags whole, 12 digits, trailers; commits that exist, by their subject",
+          fixes, sources=("rules.py", "patchfile.py", "commits.txt")),
     Check("inline", "no new inline in .c files", inline, concerns=r"\.c$"),
     Check("sorted", "selftest Makefile, config and .gitignore entries in order", sorted_entries,
           concerns=rules.SELFTESTS + r".*/(Makefile|config|\.gitignore)$"),

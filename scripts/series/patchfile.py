@@ -133,3 +133,9 @@ def load(folder: Path) -> list[Patch]:
     paths = sorted(folder.glob("[0-9][0-9][0-9][0-9]-*.patch"))
     return [parse(p.read_text(encoding="utf-8"), p, folder.name, n)
             for n, p in enumerate(paths, 1)]
+
+
+def symbols(patches: list[Patch]) -> dict[str, str]:
+    """Kconfig symbols that patches add, with the file of each."""
+    return {found[1]: file.path for patch in patches for file in patch.touched(r"(^|/)Kconfig")
+            for line in file.added if (found := re.match(r"(?:menu)?config (\w+)$", line.text))}

@@ -14,6 +14,7 @@ from series.patchfile import FilePatch, Patch
 MAX_SUBJECT = 75
 MAX_PATCHES = 15
 FIXES = re.compile(r'^Fixes: ([0-9a-f]{12}) \("(.+)"\)$')
+NAMED = re.compile(r'\b(?:commit|Fixes:)\s+([0-9a-f]{7,40})\b(?:\s+\("(.+?)"\))?', re.DOTALL)
 SELFTESTS = r"^tools/testing/selftests/"
 
 Table = list[tuple[str, list[str]]]
@@ -57,6 +58,20 @@ def fixes(patch: Patch) -> list[str]:
             faults.append(f'not `Fixes: <12 digits> ("subject")` on one line: {tag}')
         elif tag not in patch.trailers:
             faults.append(f"not among the trailers at the end: {tag}")
+    return faults
+
+
+def commits(text: str, known: Table) -> list[str]:
+    """Commits that a text names are those of the table, by 12 digits and by their subject."""
+    faults = []
+    subjects = {key: ", ".join(values) for key, values in known}
+    for name, said in NAMED.findall(text):
+        said = " ".join(said.split())
+        if name not in subjects:
+            faults.append(f"{name} is not in commits.txt: look the commit up, name it by 12 digits "
+                          "and add a row")
+        elif said and said != subjects[name]:
+            faults.append(f"{name} is ({subjects[name]}), not ({said})")
     return faults
 
 
@@ -140,11 +155,13 @@ def unlisted(new: FilePatch, makefile: str, gitignore: str) -> list[str]:
     return faults
 
 
-def series(patches: list[Patch], cover: str | None) -> list[str]:
-    """What the list asks of a series as a whole; `cover` is its letter, None if it has none."""
+def series(patches: list[Patch], cover: str | None, known: Table) -> list[str]:
+    """What the list asks of a series as a whole; `cover` is its letter, None if it has none,
+    `known` the commits that it may name."""
     faults = [f"cover-letter.txt:{n}: {len(line)} characters, at most {MAX_SUBJECT}: {line}"
               for n, line in enumerate((cover or "").split("\n"), 1)
               if len(line) > MAX_SUBJECT and "://" not in line]
+    faults += [f"cover-letter.txt: {fault}" for fault in commits(cover or "", known)]
     if len(patches) > MAX_PATCHES:
         faults.append(f"{len(patches)} patches, the list takes at most {MAX_PATCHES}")
     if len(patches) > 1 and cover is None:

@@ -119,6 +119,29 @@ class Fixes(unittest.TestCase):
         self.assertTrue(rules.fixes(patch(body=f"{self.good}\n\nWhy.")))
 
 
+class Commits(unittest.TestCase):
+    known = [("0123456789ab", ["udp: break it", "and more"])]
+
+    def test_good(self) -> None:
+        for text in ("Why.", 'Fixes: 0123456789ab ("udp: break it, and more")',
+                     'since commit 0123456789ab ("udp: break\nit, and more") it', "deadbeef12",
+                     "since commit 0123456789ab it"):
+            self.assertEqual(rules.commits(text, self.known), [], text)
+
+    def test_faults(self) -> None:
+        for text, said in (('Fixes: 0123456789ac ("udp: break it, and more")', "not in commits"),
+                           ('Fixes: 0123456789ab ("udp: break it")', "is (udp: break it, and"),
+                           ('since commit 0123456789ab ("udp: x")', "is (udp: break it, and"),
+                           ("since commit 0123456 it", "by 12 digits")):
+            with self.subTest(text):
+                self.assertIn(said, "".join(rules.commits(text, self.known)))
+
+    def test_the_table_of_the_project_reads(self) -> None:
+        for name, subject in rules.read_table(bench.HERE / "commits.txt"):
+            self.assertRegex(name, "^[0-9a-f]{12}$")
+            self.assertRegex(", ".join(subject), "^[a-z0-9/_-]+: .")
+
+
 class Inline(unittest.TestCase):
     def test_words(self) -> None:
         for line in ("static inline int f(void)", "static __always_inline int f(void)",
@@ -174,20 +197,27 @@ class Sorted(unittest.TestCase):
 
 
 class WholeSeries(unittest.TestCase):
+    known = [("0123456789ab", ["udp: break it"])]
+
+    def faults(self, patches: list[patchfile.Patch], cover: str | None) -> list[str]:
+        return rules.series(patches, cover, self.known)
+
     def test_faults(self) -> None:
-        self.assertEqual(rules.series([patch(), patch()], "s"), [])
-        self.assertIn("cover-letter", "".join(rules.series([patch(), patch()], None)))
-        self.assertIn("16 patches", "".join(rules.series([patch()] * 16, "s")))
-        self.assertIn("cover-letter.txt:2: 80", "".join(rules.series([patch()], "s\n" + "x" * 80)))
-        self.assertEqual(rules.series([patch()], "s\n[1] https://" + "x" * 80), [])
+        self.assertEqual(self.faults([patch(), patch()], "s"), [])
+        self.assertIn("cover-letter", "".join(self.faults([patch(), patch()], None)))
+        self.assertIn("16 patches", "".join(self.faults([patch()] * 16, "s")))
+        self.assertIn("cover-letter.txt:2: 80", "".join(self.faults([patch()], "s\n" + "x" * 80)))
+        self.assertEqual(self.faults([patch()], "s\n[1] https://" + "x" * 80), [])
+        self.assertIn("feedfeedfeed is not in", "".join(self.faults(
+            [patch()], "s\nsince commit feedfeedfeed")))
         signed = patch(body="Why.\n\nSigned-off-by: A Person <a@localhost>")
-        self.assertIn("a person signs", "".join(rules.series([signed], "s")))
-        self.assertIn("without one Fixes", "".join(rules.series([patch(series="net")], "s")))
-        self.assertEqual(rules.series([patch(series="net"), patch(
+        self.assertIn("a person signs", "".join(self.faults([signed], "s")))
+        self.assertIn("without one Fixes", "".join(self.faults([patch(series="net")], "s")))
+        self.assertEqual(self.faults([patch(series="net"), patch(
             series="net", body=f"Why.\n\n{Fixes.good}")], "s"), [])
         mixed = dataclasses.replace(patch(), files=patch().files + patch(
             path="tools/testing/selftests/net/a.c").files)
-        self.assertIn("in one patch", "".join(rules.series([mixed], "s")))
+        self.assertIn("in one patch", "".join(self.faults([mixed], "s")))
 
 
 class Warnings(unittest.TestCase):
@@ -217,6 +247,54 @@ class Warnings(unittest.TestCase):
         second = {step: moved[step] + ["/t/net/ipv4/udp.c:120:5: warning: unused"]}
         self.assertEqual(len(builds.new_warnings(old, second, "CC")), 1)
         self.assertEqual(builds.new_warnings(old, second, "CHECK"), [])
+
+
+class Variants(unittest.TestCase):
+    """What is asked of a configuration, and what it depends on."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.snippets = self.folder / "snippets"
+        self.snippets.mkdir()
+        for number in builds.FRAGMENTS:
+            (self.snippets / f"{number}-x.config").write_text(f"CONFIG_X{number}=y\n", "utf-8")
+        sh(self.folder, "git", "init", "-q")
+        sh(self.folder, "git", "commit", "-q", "--allow-empty", "-m", "base")
+        work = Worktree(self.folder, self.folder / "work")
+        self.builder = builds.Builder(work, self.folder / "b", self.snippets, self.folder, 1,
+                                      {"NEW": "net/Kconfig"})
+
+    def test_the_last_line_for_a_symbol_counts(self) -> None:
+        (self.snippets / "35-x.config").write_text("CONFIG_INET_REPAIR=y\n", "utf-8")
+        for name, line in (("on", "CONFIG_INET_REPAIR=y"),
+                           ("off", "# CONFIG_INET_REPAIR is not set")):
+            wanted = self.builder.wanted(builds.VARIANTS[name])
+            self.assertEqual(wanted["CONFIG_INET_REPAIR"], line)
+            self.assertEqual(len(wanted), 4)
+
+    def test_a_changed_snippet_is_another_build(self) -> None:
+        before = self.builder.digest()
+        (self.snippets / "20-x.config").write_text("CONFIG_Y=y\n", "utf-8")
+        self.assertNotEqual(self.builder.digest(), before)
+        (self.snippets / "20-y.config").write_text("", "utf-8")
+        with self.assertRaisesRegex(Broken, "2 files"):
+            self.builder.digest()
+
+    def test_a_symbol_of_the_series_may_be_missing_before_it(self) -> None:
+        # pylint: disable=protected-access
+        self.assertTrue(self.builder._defined("OTHER"))
+        self.assertFalse(self.builder._defined("NEW"))
+        (self.folder / "work/net").mkdir(parents=True)
+        kconfig = self.folder / "work/net/Kconfig"
+        for text, known in (("config NEWER\n", False), ("config NEW\n\tbool\n", True)):
+            kconfig.write_text(text, "utf-8")
+            self.assertEqual(self.builder._defined("NEW"), known)
+
+    def test_symbols_of_a_series(self) -> None:
+        lines = "+config NEW\n+\tbool\n+menuconfig MENU\n+# config NOT"
+        self.assertEqual(patchfile.symbols([patch(path="net/ipv4/Kconfig", lines=lines)]),
+                         {"NEW": "net/ipv4/Kconfig", "MENU": "net/ipv4/Kconfig"})
+        self.assertEqual(patchfile.symbols([patch(lines=lines)]), {})
 
 
 class Kernel(unittest.TestCase):
@@ -491,7 +569,7 @@ class Mails(Kernel):
         self.assertEqual(self.faults() + self.applied(), [])
         self.assertIn("1 µs", self.mails[0].text)
         self.assertIn("Tools: LLM sparse. For all of it.", self.mails[0].text)
-        self.assertEqual(self.mails[0].header("Subject"), "[PATCH net-next v1 0/3] udp: repair")
+        self.assertEqual(self.mails[0].header("Subject"), "[PATCH net-next 0/3] udp: repair")
         for each in self.mails[1:]:
             self.assertRegex(each.text, r"\nAssisted-by: LLM sparse\n"
                              r"Signed-off-by: Zoë Größe <dry-run@sockrepair.invalid>\n---\n")
@@ -597,6 +675,12 @@ class Work(Kernel):
 
 
 class Table(unittest.TestCase):
+    def test_a_result_depends_on_all_the_code_of_its_check(self) -> None:
+        text = bench.source(checks.build_on)
+        for name in ("build_on", "build", "_states", "targets"):
+            self.assertEqual(text.count(f"def {name}("), 1)
+        self.assertNotIn("def uapi(", text)
+
     def test_rows(self) -> None:
         names = [c.name for c in checks.CHECKS]
         self.assertEqual(len(names), len(set(names)))
