@@ -8,13 +8,16 @@ load helpers
 setup() {
   new_checkout
   fetched 7.3.4
+  # One symbol a fragment.
+  COUNT=$(sed -nE "s/^ *\[plain\]='([0-9 ]+)'$/\1/p" "$SCRIPTS/lib.sh" | wc -w)
+  ((COUNT >= 5))
 }
 
 @test "a flavour is its fragments, and a second run does nothing" {
   run "$SCRIPTS/configure" plain
   ((status == 0))
-  says 'plain: 5 symbols set, 5 asked for'
-  [[ $(grep -c PART "$CACHE/build/plain/.config") == 5 ]]
+  says "plain: $COUNT symbols set, $COUNT asked for"
+  [[ $(grep -c PART "$CACHE/build/plain/.config") == "$COUNT" ]]
   run "$SCRIPTS/configure" plain
   says 'plain, as before'
   run "$SCRIPTS/configure" debug
@@ -82,7 +85,7 @@ setup() {
   "$SCRIPTS/configure" plain
   echo 'CONFIG_HAND=y' >>"$CACHE/build/plain/.config"
   run "$SCRIPTS/configure" plain
-  says '5 symbols set'
+  says "$COUNT symbols set"
   run ! grep -q HAND "$CACHE/build/plain/.config"
 }
 

@@ -26,8 +26,9 @@ new_checkout() {
   mkdir "$REPO/scripts"
   find "$BATS_TEST_DIRNAME/.." -maxdepth 1 -type f -exec cp -t "$REPO/scripts" {} +
   echo 7.3.4 >"$REPO/kernel-patches/BASE"
-  local n
-  for n in 10 20 30 40 50 60; do
+  local file n
+  for file in "$BATS_TEST_DIRNAME"/../../Kconfig.snippets/*.config; do
+    n=$(basename "$file" | cut -d- -f1)
     printf '# SPDX\nCONFIG_PART_%d=y\n' "$n" >"$REPO/Kconfig.snippets/$n-part.config"
   done
   SCRIPTS=$REPO/scripts
