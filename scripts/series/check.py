@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from series import generate, rules
+from series import generate, rules, seeds
 from series.bench import (FAIL, HERE, NONE, PASS, SERIES, SKIP, Bench, Broken, Check, Outcome,
                           file_digest, perform, remember, verdict)
 from series.checks import CHECKS
@@ -35,7 +35,7 @@ class Row:
         return f"{MARKS[self.outcome.status]}  {self.patch:<13} {self.check:<14} {took:>10}{note}"
 
 
-def whole(bench: Bench, series: str) -> Outcome:
+def whole_series(bench: Bench, series: str) -> Outcome:
     """What concerns a series as a whole and no single patch."""
     patches = bench.series[series]
     file = bench.patches / series / "cover-letter.txt"
@@ -89,7 +89,8 @@ def show(row: Row, quiet: bool) -> None:
         print(row.line(), flush=True)
 
 
-def run_checks(bench: Bench, args: argparse.Namespace, chosen: list[Check]) -> list[Row]:
+def run_checks(bench: Bench, args: argparse.Namespace, chosen: list[Check],
+               sown: tuple[seeds.Seed, ...]) -> list[Row]:
     rows: list[Row] = []
 
     def one(check: Check, patch: Patch) -> None:
@@ -102,7 +103,7 @@ def run_checks(bench: Bench, args: argparse.Namespace, chosen: list[Check]) -> l
                and (not args.patch or p.number in args.patch)]
     for name in args.series or SERIES:
         if bench.series[name] and not args.patch and (not args.only or "series" in args.only):
-            rows.append(Row(f"{name} all", "series", whole(bench, name), 0.0, False))
+            rows.append(Row(f"{name} all", "series", whole_series(bench, name), 0.0, False))
             show(rows[-1], args.quiet)
     if bench.order and not args.patch and (not args.only or "sources" in args.only):
         start = time.monotonic()
@@ -117,10 +118,30 @@ def run_checks(bench: Bench, args: argparse.Namespace, chosen: list[Check]) -> l
     for check in chosen:
         for patch in patches if not check.fast else ():
             one(check, patch)
+    if bench.series["net-next"] and not args.series and not args.patch:
+        rows += self_tests(bench, args, {c.name: c for c in chosen}, sown)
     return rows
 
 
-def main(argv: list[str], root: Path) -> int:
+def self_tests(bench: Bench, args: argparse.Namespace, chosen: dict[str, Check],
+               sown: tuple[seeds.Seed, ...]) -> list[Row]:
+    """Each check that ran also finds the faults that are there to be found."""
+    whole: seeds.Whole = {"series": lambda b: whole_series(b, "net-next"),
+                          "sources": lambda b: verdict(generate.faults(b))}
+    rows = []
+    for seed in sown:
+        check = chosen.get(seed.check)
+        if check is None and (seed.check not in whole or args.only
+                              and seed.check not in args.only):
+            continue
+        start = time.monotonic()
+        outcome, remembered = seeds.self_test(bench, seed, check, whole, args.again)
+        rows.append(Row("self-test", seed.check, outcome, time.monotonic() - start, remembered))
+        show(rows[-1], args.quiet)
+    return rows
+
+
+def main(argv: list[str], root: Path, sown: tuple[seeds.Seed, ...] = seeds.SEEDS) -> int:
     args = arguments(argv)
     names = {c.name: c for c in CHECKS}
     unknown = set(args.only or ()) - set(names) - {"series", "sources"}
@@ -143,7 +164,7 @@ def main(argv: list[str], root: Path) -> int:
     try:
         with Bench(root, cache, args.patches or root / "kernel-patches",
                    args.tree or cache / "tree", args.base, min(2, os.cpu_count() or 1)) as bench:
-            rows = run_checks(bench, args, chosen)
+            rows = run_checks(bench, args, chosen, sown)
     except (Broken, ValueError) as error:
         print(f"check-series: {error}", file=sys.stderr)
         return 2

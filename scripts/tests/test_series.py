@@ -19,7 +19,7 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 from series import bench, builds, check, checks, generate, mail  # noqa: E402
-from series import patchfile, rules, submit  # noqa: E402
+from series import patchfile, rules, seeds, submit  # noqa: E402
 from series.worktree import GIT_ENV, Broken, Worktree  # noqa: E402
 
 HEAD = """From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001
@@ -353,11 +353,11 @@ class Kernel(unittest.TestCase):
     def bench(self) -> bench.Bench:
         return self.enterContext(bench.Bench(self.root, self.cache, self.patches, self.tree, "", 1))
 
-    def run_check(self, *args: str) -> tuple[int, str]:
+    def run_check(self, *args: str, sown: tuple[seeds.Seed, ...] = ()) -> tuple[int, str]:
         out = io.StringIO()
         os.environ["SOCKREPAIR_CACHE"] = str(self.cache)
         with redirect_stdout(out), redirect_stderr(out):
-            code = check.main(list(args), self.root)
+            code = check.main(list(args), self.root, sown)
         return code, out.getvalue()
 
 
@@ -458,6 +458,53 @@ class Perform(Kernel):
 
 def broken(_bench: bench.Bench, _patch: patchfile.Patch) -> bench.Outcome:
     raise Broken("no idea")
+
+
+class Seeds(Kernel):
+    """The faults that show that a check can fail."""
+
+    fault = seeds.Seed("inline", "a word", "inline int fault", (
+        ("net/ipv4/udp.c", "static inline int fault(void)\n"),))
+
+    def said(self, *args: str, sown: tuple[seeds.Seed, ...]) -> tuple[int, str, str]:
+        code, said = self.run_check(*args, sown=sown)
+        rows = [line for line in said.split("\n") if "self-test" in line]
+        return code, "\n".join(rows), said
+
+    def test_a_fault_that_is_found_is_a_pass_and_remembered(self) -> None:
+        before = sh(self.tree, "git", "log", "-1", "--format=%H", "HEAD")
+        for remembered in (0, 1):
+            code, rows, said = self.said("--only", "inline", sown=(self.fault,))
+            self.assertEqual(code, 0, said)
+            self.assertRegex(rows, r"^pass +self-test +inline +.* found: a word$")
+            self.assertEqual(rows.count("remembered"), remembered)
+        self.assertEqual(sh(self.tree, "git", "log", "-1", "--format=%H", "HEAD"), before)
+        self.assertEqual(sh(self.tree, "git", "status", "--short"), "")
+
+    def test_a_blind_check_is_a_failure(self) -> None:
+        for blind in (dataclasses.replace(self.fault, files=(("net/ipv4/udp.c", "int f;\n"),)),
+                      dataclasses.replace(self.fault, says="another fault")):
+            code, rows, said = self.said("--only", "inline", sown=(blind,))
+            self.assertEqual(code, 1)
+            self.assertIn("blind", rows)
+            self.assertIn("a fault was added, a word, and the check said: ", said)
+            self.assertIn("scripts/check-series --only inline", said)
+
+    def test_checks_of_a_whole_series(self) -> None:
+        sown = (seeds.Seed("series", "a mix", "code and selftests in one patch", (
+            ("net/ipv4/udp.c", "int f;\n"), ("tools/testing/selftests/net/x.c", "int f;\n"))),
+                seeds.Seed("sources", "a change", "-int more;", (
+                    ("tools/testing/selftests/net/udp_repair.c", "int more;\n"),)))
+        code, rows, said = self.said("--only", "series", "--only", "sources", sown=sown)
+        self.assertEqual((code, rows.count("pass")), (0, 2), said)
+
+    def test_only_what_ran_is_tested(self) -> None:
+        self.assertEqual(self.said("--only", "applies", sown=(self.fault,))[1], "")
+        self.assertEqual(self.said("--only", "inline", "--patch", "1", sown=(self.fault,))[1], "")
+
+    def test_every_check_has_a_fault(self) -> None:
+        names = {c.name for c in checks.CHECKS if not c.optional} | {"series", "sources"}
+        self.assertEqual({s.check for s in seeds.SEEDS}, names)
 
 
 class Sources(Kernel):
