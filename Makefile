@@ -60,8 +60,8 @@ check-series: ## all that reviewers' bots would say, patch by patch; CHECK='--fa
 submit-dry-run: ## send the series to an SMTP server on loopback and apply what arrives
 	@scripts/submit-dry-run
 
-submit: ## write the series out as it would be mailed, into outgoing/; mails nothing
-	@scripts/submit
+submit: ## write a series out as it would be mailed; mails nothing; SUBMIT='--series net' and the like
+	@scripts/submit $(SUBMIT)
 
 ##@ For developers
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from series import mail
+from series import mail, rules
 from series.bench import HERE, SERIES, Bench, file_digest
 from series.patchfile import Patch
 from series.worktree import Broken, git, need, run
@@ -234,6 +234,21 @@ def published(bench: Bench, origin: str) -> str:
     return git(Path(origin), "rev-parse", "HEAD").text.strip()
 
 
+def blamed(patches: list[Patch], origin: str) -> tuple[list[str], list[str]]:
+    """Authors of the commits that Fixes: tags name, by the history of a git tree given as
+    KERNEL_TREE; and those commits that it does not have."""
+    people: list[str] = []
+    unknown: list[str] = []
+    tags = [rules.FIXES.match(t) for p in patches for t in p.trailers if t.startswith("Fixes:")]
+    for name in dict.fromkeys(tag[1] for tag in tags if tag):
+        ran = git(Path(origin), "log", "-1", "--format=%an <%ae>", name) if origin else None
+        if ran is None or ran.code:
+            unknown.append(name)
+        else:
+            people += addresses(ran.text)
+    return list(dict.fromkeys(people)), unknown
+
+
 def submit(argv: list[str], root: Path) -> int:
     args = arguments("submit", argv)
     out = root / "outgoing" / f"{args.series}-v{args.version}"
@@ -254,6 +269,8 @@ def submit(argv: list[str], root: Path) -> int:
             files = write(bench, args.series, made, args.version, letter, person, out)
             to, cc = recipients(bench, args.series, files)
             name = published(bench, os.environ.get("KERNEL_TREE", ""))
+            authors, unknown = blamed(bench.series[args.series], os.environ.get("KERNEL_TREE", ""))
+            cc += [a for a in authors if a not in to + cc]
             base = bench.work.base
             others = len(bench.series["net"])
     except (Broken, ValueError, FileNotFoundError) as error:
@@ -270,6 +287,9 @@ def submit(argv: list[str], root: Path) -> int:
         print(f"\nbase-commit {base[:12]} is this machine's import of a kernel, nobody else has "
               "it.\nBefore you mail, take the list's tree as the base: "
               "KERNEL_TREE=DIR make fetch apply submit")
+    if unknown:
+        print(f"\nWho wrote what Fixes: names belongs into Cc; no history here has "
+              f"{', '.join(unknown)}.")
     print("\nNothing was mailed. Read the files; then, to mail them:\n\n  " + " \\\n    ".join(
         ["git send-email --8bit-encoding=UTF-8", *[f"--to={shlex.quote(a)}" for a in to],
          *[f"--cc={shlex.quote(a)}" for a in cc], f"{out.relative_to(root)}/*.patch"]))

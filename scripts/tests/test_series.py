@@ -699,6 +699,14 @@ class Submit(Kernel):
             *good[:2], "fatal: ambiguous argument 'b139ba4e90dc'", "Use '--' to separate paths",
             "warning: a@b.org: odd", "", good[2]])), good)
 
+    def test_who_wrote_what_is_fixed(self) -> None:
+        base = sh(self.tree, "git", "rev-list", "--max-parents=0", "HEAD").strip()[:12]
+        fixing = [patch(body=f'Why.\n\nFixes: {name} ("base")', series="net")
+                  for name in (base, base, "feedfeedfeed")]
+        self.assertEqual(submit.blamed(fixing, str(self.tree)),
+                         (["A Developer <dev@localhost>"], ["feedfeedfeed"]))
+        self.assertEqual(submit.blamed(fixing, ""), ([], [base, "feedfeedfeed"]))
+
     def test_no_tag_for_no_tools(self) -> None:
         text = submit.with_trailers(patch(body="Why."), submit.DRY_PERSON,
                                     submit.Statement("", ""))
