@@ -71,7 +71,7 @@ SEEDS = (
     Seed("uapi", "a header that C++ does not take", "g..",
          (("include/uapi/linux/fault.h", "struct fault {\n\tint class;\n};\n"),)),
     Seed("rst", "a title without its whole line", "underline too short",
-         ((PAGE, "\nA fault\n---\n\nText.\n"),)),
+         ((PAGE, "\nA fault in its form\n----------\n\nText.\n"),)),
     Seed("series", "code and selftests in one patch", "code and selftests in one patch",
          (*c("\treturn 0;\n"), (f"{TESTS}/udp_repair.c", "/* more */\n"))),
     Seed("sources", "a page that is not as its source", "-A line that the source does not have",
