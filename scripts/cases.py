@@ -4,6 +4,8 @@
 
     cases.py list SUITE KIND PROGRAM           what PROGRAM can run, as lines of cases.txt
     cases.py find NAME FLAVOUR SUITES CASES    what NAME stands for, as SUITE:CASE or SUITE lines
+    cases.py suites GUEST SUITES               the suites that GUEST runs, one a line
+    cases.py guests SUITES                     the guests that run all suites, one a line
 
 NAME is a case (fixture.variant.test, Suite.Test/Param), a suite of suites.txt, or SUITE:CASE. A
 case that several suites have (64-bit and 32-bit) stands for all of them. If nothing has the name,
@@ -78,9 +80,30 @@ def list_cases(suite: str, kind: str, program: str) -> int:
 
 
 def read_suites(text: str) -> dict[str, list[str]]:
-    """The suites of suites.txt and their flavours, in order."""
+    """The suites of suites.txt and their column GUESTS, in order."""
     rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
     return {row[0]: row[2].split(",") for row in rows if row}
+
+
+def runs_in(guests: list[str], guest: str) -> bool:
+    """Whether a suite with this column GUESTS runs in `guest`: FLAVOUR.N, or FLAVOUR for all."""
+    flavour, _, number = guest.partition(".")
+    for one in guests:
+        its_flavour, _, its_number = one.partition(".")
+        if its_flavour == flavour and (not number or its_number == "*"
+                                       or (its_number or "1") == number):
+            return True
+    return False
+
+
+def all_guests(suites: dict[str, list[str]]) -> list[str]:
+    """The guests that together run every suite: FLAVOUR, or FLAVOUR.1, FLAVOUR.2, ..."""
+    numbers: dict[str, set[str]] = {}
+    for one in (guest for guests in suites.values() for guest in guests):
+        flavour, _, number = one.partition(".")
+        numbers.setdefault(flavour, {"1"}).update({number} - {"", "*"})
+    return [flavour if len(its) == 1 else f"{flavour}.{number}"
+            for flavour, its in numbers.items() for number in sorted(its)]
 
 
 def find(name: str, suites: dict[str, list[str]], cases: list[tuple[str, str]]) -> list[str]:
@@ -108,10 +131,10 @@ def find_main(name: str, flavour: str, suites_file: str, cases_file: str) -> int
         if near := close_names(name, suites, cases):
             print("close to it:", *near, sep="\n  ", file=sys.stderr)
         return 1
-    here = [one for one in found if flavour in suites[one.split(":")[0]]]
+    here = [one for one in found if runs_in(suites[one.split(":")[0]], flavour)]
     if not here:
         print(f"{name} does not run in flavour {flavour}; try FLAVOUR="
-              + suites[found[0].split(":")[0]][0], file=sys.stderr)
+              + suites[found[0].split(":")[0]][0].partition(".")[0], file=sys.stderr)
         return 1
     print(*here, sep="\n")
     return 0
@@ -122,6 +145,13 @@ def main(argv: list[str]) -> int:
         return list_cases(*argv[2:])
     if len(argv) == 6 and argv[1] == "find":
         return find_main(*argv[2:])
+    if len(argv) == 4 and argv[1] == "suites":
+        suites = read_suites(Path(argv[3]).read_text())
+        print(*(s for s, guests in suites.items() if runs_in(guests, argv[2])), sep="\n")
+        return 0
+    if len(argv) == 3 and argv[1] == "guests":
+        print(*all_guests(read_suites(Path(argv[2]).read_text())), sep="\n")
+        return 0
     print(__doc__)
     return 0 if argv[1:] in (["-h"], ["--help"]) else 2
 

@@ -22,9 +22,12 @@ mkdir -p "$SOCKREPAIR_CACHE/run/$1"
 cp "$SOCKREPAIR_CACHE/$1.summary" "$SOCKREPAIR_CACHE/run/$1/summary"
 ! grep -vq ' 0 failed' "$SOCKREPAIR_CACHE/$1.summary"
 END
-  mkdir -p "$CACHE"
+  mkdir -p "$CACHE" "$REPO/userspace/guest"
+  printf '%s\n' 'a gtest plain,debug 60 /tests/a' 'b gtest debug.2 60 /tests/b' \
+    >"$REPO/userspace/guest/suites.txt"
   echo '10 passed, 0 failed, 1 skipped' >"$CACHE/plain.summary"
-  echo '20 passed, 0 failed, 2 skipped' >"$CACHE/debug.summary"
+  echo '18 passed, 0 failed, 1 skipped' >"$CACHE/debug.1.summary"
+  echo '2 passed, 0 failed, 1 skipped' >"$CACHE/debug.2.summary"
 }
 
 # fake STEP TEXT: a script that says it ran, then runs TEXT.
@@ -46,12 +49,12 @@ last_line() {
   run "$SCRIPTS/test"
   ((status == 0))
   [[ $(last_line) == '42 passed, 0 failed, 3 skipped' ]]
-  [[ $output == *'[1/14] setup'* && $output == *'[10/14 debug] boot debug'* ]]
+  [[ $output == *'[1/15] setup'* && $output == *'[10/15 debug.2] boot debug.2'* ]]
 }
 
 @test "the guests run at the same time" {
-  fake boot 'touch $SOCKREPAIR_CACHE/$1.up; for n in {1..100}; do
-    [[ -e $SOCKREPAIR_CACHE/plain.up && -e $SOCKREPAIR_CACHE/debug.up ]] && exit; sleep 0.1; done; exit 1'
+  fake boot 'touch $SOCKREPAIR_CACHE/$1.up; cd $SOCKREPAIR_CACHE; for n in {1..100}; do
+    [[ -e plain.up && -e debug.1.up && -e debug.2.up ]] && exit; sleep 0.1; done; exit 1'
   run "$SCRIPTS/test"
   ((status == 0))
 }
@@ -86,16 +89,23 @@ last_line() {
 }
 
 @test "a part without a summary is a failure, also when an earlier run left one" {
-  mkdir -p "$CACHE/run/debug"
-  echo '99 passed, 0 failed, 0 skipped' >"$CACHE/run/debug/summary"
-  rm "$CACHE/debug.summary"
+  mkdir -p "$CACHE/run/debug.1"
+  echo '99 passed, 0 failed, 0 skipped' >"$CACHE/run/debug.1/summary"
+  rm "$CACHE/debug.1.summary"
   run "$SCRIPTS/test"
   ((status != 0))
   [[ $(last_line) == '13 passed, 1 failed, 1 skipped' ]]
 }
 
+@test "the last guest counts as well" {
+  echo '2 passed, 1 failed, 1 skipped' >"$CACHE/debug.2.summary"
+  run "$SCRIPTS/test"
+  ((status == 1))
+  [[ $(last_line) == '42 passed, 1 failed, 3 skipped' ]]
+}
+
 @test "a summary that cannot be read is a failure" {
-  echo 'all well' >"$CACHE/debug.summary"
+  echo 'all well' >"$CACHE/debug.1.summary"
   run "$SCRIPTS/test"
   ((status != 0))
   [[ $(last_line) == '13 passed, 1 failed, 1 skipped' ]]

@@ -54,6 +54,24 @@ class Listing(unittest.TestCase):
                                            "b ktap debug 5 /tests/b --x\n"))
 
 
+class Guests(unittest.TestCase):
+    DEALT = {"a": ["plain", "debug"], "b": ["debug.2"], "c": ["plain", "debug.*"], "d": ["debug.1"]}
+
+    def suites_of(self, guest: str) -> list[str]:
+        return [s for s, guests in self.DEALT.items() if cases.runs_in(guests, guest)]
+
+    def test_all_are_named(self) -> None:
+        self.assertEqual(["plain", "debug.1", "debug.2"], cases.all_guests(self.DEALT))
+
+    def test_a_suite_without_a_number_is_for_the_first(self) -> None:
+        self.assertEqual(["a", "c", "d"], self.suites_of("debug.1"))
+        self.assertEqual(["b", "c"], self.suites_of("debug.2"))
+
+    def test_a_flavour_has_all_its_suites(self) -> None:
+        self.assertEqual(["a", "b", "c", "d"], self.suites_of("debug"))
+        self.assertEqual(["a", "c"], self.suites_of("plain"))
+
+
 class Find(unittest.TestCase):
     def test_case_of_two_suites_is_both(self) -> None:
         self.assertEqual(["udp_repair:s.v4.get", "udp_repair_32:s.v4.get"],

@@ -68,7 +68,7 @@ class Golden:
                     self.files.get("guest.info", "ended=exit\nwhere=\nstatus=0\n").splitlines())
         log = self.files.get("ktap.log", "")
         verdict = self.files.get("verdict", "").replace("bytes=@", f"bytes={len(log.encode())}")
-        return report.Run("plain", info, log, verdict, self.files.get("console.log", ""),
+        return report.Run("plain", "plain", info, log, verdict, self.files.get("console.log", ""),
                           self.files.get("qemu.log", ""), self.expect)
 
 
