@@ -714,6 +714,79 @@ class Submit(Kernel):
                          "Zoë Größe <dry-run@sockrepair.invalid>\n")
 
 
+class Written(Kernel):
+    """make submit as a whole: what it writes, says and keeps to itself."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        script = self.tree / "scripts/get_maintainer.pl"
+        script.parent.mkdir()
+        script.write_text('#!/bin/sh\ncase "$*" in\n*--nom*) echo list@lists.invalid;;\n'
+                          '*) echo "Ann Other <ann@lists.invalid>";;\nesac\n', "utf-8")
+        script.chmod(0o755)
+        sh(self.tree, "git", "checkout", "-q", "--detach")
+        base = sh(self.tree, "git", "rev-list", "--max-parents=0", "HEAD").strip()
+        sh(self.tree, "git", "reset", "-q", "--soft", base)
+        sh(self.tree, "git", "reset", "-q")
+        sh(self.tree, "git", "add", "scripts")
+        sh(self.tree, "git", "commit", "-q", "-m", "maintainers")
+        sh(self.tree, "git", "tag", "base")
+        sh(self.root, "git", "init", "-q")
+        for key, value in (("name", "Zoë Größe"), ("email", "zoe@submit.invalid")):
+            sh(self.root, "git", "config", f"user.{key}", value)
+
+    def submit(self, *args: str) -> tuple[int, str]:
+        out = io.StringIO()
+        with redirect_stdout(out), redirect_stderr(out), unittest.mock.patch.multiple(
+                submit, measure=lambda *_: "a table\n", check=lambda *_: None), \
+                unittest.mock.patch.dict(os.environ, {"SOCKREPAIR_CACHE": str(self.cache)}):
+            os.environ.pop("KERNEL_TREE", None)
+            code = submit.submit(list(args), self.root)
+        return code, out.getvalue()
+
+    def test_all_is_written_and_nothing_is_sent(self) -> None:
+        code, said = self.submit("--tools", "LLM", "--tools-note", "For the tests.")
+        self.assertEqual(code, 0, said)
+        files = sorted((self.root / "outgoing/net-next-v1").iterdir())
+        self.assertEqual([f.name[:5] for f in files], ["0000-", "0001-", "0002-", "0003-"])
+        letter = files[0].read_text("utf-8")
+        for text in ("Subject: [PATCH net-next 0/3] udp: repair", "a table", "v1: first",
+                     "Tools: LLM. For the tests.", "base-commit: "):
+            self.assertIn(text, letter)
+        for file in files[1:]:
+            self.assertIn("Assisted-by: LLM\nSigned-off-by: Zoë Größe <zoe@submit.invalid>\n---",
+                          file.read_text("utf-8"))
+        command = said.split("\n\n  ")[1].replace("\\\n", "").split()
+        self.assertEqual(command[:2], ["git", "send-email"])
+        self.assertIn("--cc=list@lists.invalid", command)
+        self.assertIn("Ann Other <ann@lists.invalid>", said)
+        self.assertIn("Nothing was mailed", said)
+
+    def test_who_gets_it_is_kept_nowhere(self) -> None:
+        self.assertEqual(self.submit("--tools", "none")[0], 0)
+        written = [f for f in self.root.rglob("*") if f.is_file() and ".git" not in f.parts]
+        self.assertTrue(written)
+        for file in written:
+            self.assertNotIn(b"lists.invalid", file.read_bytes(), file)
+
+    def test_a_second_version_says_so(self) -> None:
+        letter = self.patches / "net-next/cover-letter.txt"
+        self.assertEqual(self.submit("--tools", "none", "--version", "2")[0], 1)
+        letter.write_text(letter.read_text("utf-8") + "v2: second\n", "utf-8")
+        self.assertEqual(self.submit("--tools", "none", "--version", "2")[0], 0)
+        file = next((self.root / "outgoing/net-next-v2").glob("v2-0001-*"))
+        self.assertIn("[PATCH net-next v2 1/3]", file.read_text("utf-8"))
+
+    def test_nobody_submits_nothing(self) -> None:
+        sh(self.root, "git", "config", "--unset", "user.email")
+        with unittest.mock.patch.dict(os.environ, {"GIT_CONFIG_GLOBAL": os.devnull,
+                                                   "GIT_CONFIG_NOSYSTEM": "1"}):
+            code, said = self.submit("--tools", "none")
+        self.assertEqual(code, 1)
+        self.assertIn("who signs off?", said)
+        self.assertFalse((self.root / "outgoing").exists())
+
+
 class Work(Kernel):
     def test_no_tree_is_said(self) -> None:
         with self.assertRaisesRegex(Broken, "make apply"):
