@@ -162,7 +162,8 @@ def counted(counts: dict[str, Any] | None) -> str:
     lines = [_row("Instructions of a call", "base", "patched", "apart", "bound")]
     lines += [_row(f"  {r['call']}", r["base"], r["patched"], r["difference"], r["bound"])
               for r in counts["rows"]]
-    lines += _wrap("QEMU -icount shift=0: the guest's time stamp counter counts instructions. "
+    lines += _wrap("patched has all patches of both series. "
+                   "QEMU -icount shift=0: the guest's time stamp counter counts instructions. "
                    "Delivery on loopback is part of the sending call. Least of all repetitions, "
                    f"median of {counts['boots']} boots of each kernel; bound: how far apart "
                    "boots of base are.")
