@@ -59,6 +59,7 @@ def tool_version(tool: str) -> str:
     return f"{real} {real.stat().st_size} {real.stat().st_mtime_ns}"
 
 
+@functools.cache
 def source(function: Callable[..., object]) -> str:
     """The code of a function and of those of its module that it calls."""
     module = sys.modules[function.__module__]
