@@ -6,16 +6,18 @@ CHECKS. A function raises Broken when it could not find anything out.
 """
 
 import fnmatch
+import hashlib
 import re
 import shlex
 import shutil
 from pathlib import Path
 
 from series import builds, rules
-from series.bench import (FAIL, HERE, PASS, Bench, Broken, Check, Outcome, run, verdict)
+from series.bench import (FAIL, HERE, PASS, Bench, Broken, Check, Outcome, remember, run,
+                          tool_version, verdict)
 from series.builds import VARIANTS, Variant
 from series.patchfile import Patch
-from series.worktree import need
+from series.worktree import git, need
 
 PYTHON = {"PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -238,54 +240,65 @@ def sparse(bench: Bench, patch: Patch) -> Outcome:
                    f"{builds.total(after.warnings, 'CHECK')} after")
 
 
+def _semantic_patches(tree: Path) -> tuple[list[Path], list[str]]:
+    """The kernel's semantic patches that can report, and the names of those that need OCaml
+    where there is none."""
+    able, left_out = [], []
+    for script in sorted((tree / "scripts/coccinelle").rglob("*.cocci")):
+        text = script.read_text(encoding="utf-8")
+        if not re.search(r"virtual\s+(.*,\s*)?report\b", text):
+            continue
+        if re.search(r"(script|initialize|finalize):ocaml", text) and not shutil.which("ocamlopt"):
+            left_out.append(script.stem)
+        else:
+            able.append(script)
+    return able, left_out
+
+
+def _reports(bench: Bench, commit: str, path: str, scripts: list[Path]) -> list[str]:
+    """What semantic patches say of a file. Remembered: before one patch it is as after another."""
+    out = bench.builder.folder / VARIANTS["on"].name
+    tree = bench.at(commit)
+    include = " ".join(f"-I{tree / d}" for d in (
+        "arch/x86/include", "include", "arch/x86/include/uapi", "include/uapi")) + \
+        f" -I{out}/arch/x86/include/generated -I{out}/include"
+
+    def find() -> Outcome:
+        found = []
+        for script in scripts:
+            ran = run(["nice", "-n", "5", "scripts/coccicheck", path], tree, {
+                "C": "2", "MODE": "report", "V": "0", "COCCI": str(script),
+                "srctree": str(tree), "LINUXINCLUDE": include, "DEBUG_FILE": "/dev/null"})
+            if ran.code:
+                raise Broken(f"{script.name} on {path}: {ran.text}")
+            found += [f"{script.name}: {line}" for line in ran.text.split("\n")
+                      if re.match(r"\S+:\d+:\d+-\d+: ", line)]
+        return Outcome(PASS, "", "\n".join(found))
+    # All that can be included, the file itself, and the scripts.
+    headers = [line for line in need(git(tree, "ls-tree", "-r", commit), "git ls-tree").split("\n")
+               if line.endswith((".h", ".cocci", f"\t{path}"))]
+    key = hashlib.sha256("\0".join([path, tool_version("spatch"), *headers]).encode()).hexdigest()
+    outcome = remember(bench, f"cocci-{key}", False, find)[0]
+    if outcome.status != PASS:
+        raise Broken(outcome.text)
+    return outcome.text.split("\n") if outcome.text else []
+
+
 def coccicheck(bench: Bench, patch: Patch) -> Outcome:
     """Every semantic patch of the kernel that can report, on each touched .c file."""
-    variant = VARIANTS["on"]
     files = patch.touched(r"\.c$")
-    scripts = 0
-    left_out: set[str] = set()
-
-    def reports(commit: str, paths: list[str]) -> list[str]:
-        nonlocal scripts
-        if not paths:
-            return []
-        state = bench.builder.build(variant, commit, targets(bench))
-        if state.code:
-            raise Broken("the tree does not build, see build-on")
-        tree = bench.at(commit)
-        out = bench.builder.folder / variant.name
-        include = " ".join(f"-I{tree / d}" for d in (
-            "arch/x86/include", "include", "arch/x86/include/uapi", "include/uapi")) + \
-            f" -I{out}/arch/x86/include/generated -I{out}/include"
-        found = []
-        for script in sorted((tree / "scripts/coccinelle").rglob("*.cocci")):
-            text = script.read_text(encoding="utf-8")
-            if not re.search(r"virtual\s+(.*,\s*)?report\b", text):
-                continue
-            if re.search(r"(script|initialize|finalize):ocaml", text) \
-                    and not shutil.which("ocamlopt"):
-                left_out.add(script.stem)
-                continue
-            scripts += 1
-            for path in paths:
-                ran = run(["scripts/coccicheck", path], tree, {
-                    "C": "2", "MODE": "report", "V": "0", "COCCI": str(script),
-                    "srctree": str(tree), "LINUXINCLUDE": include, "DEBUG_FILE": "/dev/null"})
-                if ran.code:
-                    raise Broken(f"{script.name} on {path}: {ran.text}")
-                found += [f"{script.name}: {line}" for line in ran.text.split("\n")
-                          if re.match(r"\S+:\d+:\d+-\d+: ", line)]
-        return found
-
-    old = {re.sub(r":\d+:\d+-\d+:", ":", r)
-           for r in reports(bench.before(patch), [f.path for f in files if not f.new])}
-    scripts = 0
-    after = reports(bench.commit(patch), [f.path for f in files])
-    new = [r for r in after if re.sub(r":\d+:\d+-\d+:", ":", r) not in old]
-    note = f"{scripts} semantic patches, {len(files)} files, reports {len(old)} before, " \
-        f"{len(after)} after"
+    before, after = _states(bench, patch, VARIANTS["on"])
+    if before.code or after.code:
+        raise Broken("the tree does not build, see build-on")
+    scripts, left_out = _semantic_patches(bench.at(bench.commit(patch)))
+    old = [re.sub(r":\d+:\d+-\d+:", ":", r) for f in files if not f.new
+           for r in _reports(bench, bench.before(patch), f.path, scripts)]
+    now = [r for f in files for r in _reports(bench, bench.commit(patch), f.path, scripts)]
+    new = [r for r in now if re.sub(r":\d+:\d+-\d+:", ":", r) not in old]
+    note = f"{len(scripts)} semantic patches, {len(files)} files, reports {len(old)} before, " \
+        f"{len(now)} after"
     if left_out:
-        note += f"; not run, they need OCaml: {', '.join(sorted(left_out))}"
+        note += f"; not run, they need OCaml: {', '.join(left_out)}"
     return verdict(new, note)
 
 
