@@ -1,122 +1,42 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-#include <stdio.h>
-
-#include <algorithm>
 #include <string>
 #include <type_traits>
 
+#include "describe.h"
 #include "sockrepair/udp_send_queue.h"
 
 namespace sockrepair {
 
 namespace {
 
-using Bytes = SendQueue::Bytes;
-
-constexpr std::size_t kBytesShown = 32;
-
-std::string text(bool value) {
-  return value ? "yes" : "no";
-}
-std::string text(Family value) {
-  return family_name(value);
-}
-std::string text(const IpAddress& value) {
-  return value.to_string();
-}
-
-template <typename T>
-requires std::is_integral_v<T> std::string text(T value) {
-  return std::to_string(value);
-}
-
-template <typename T>
-std::string text(const std::optional<T>& value) {
-  return value ? text(*value) : "not given";
-}
-
-std::string text(const Bytes& value) {
-  std::string result = std::to_string(value.size()) + " bytes";
-  for (std::size_t i = 0; i < std::min(value.size(), kBytesShown); ++i) {
-    char byte[4];
-    snprintf(byte, sizeof(byte), "%s%02x", i % 4 == 0 ? " " : "", value[i]);
-    result += byte;
-  }
-  return result + (value.size() > kBytesShown ? " ..." : "");
-}
-
-// One line of hex is no help when two long byte strings differ far in.
-std::string difference(const Bytes& a, const Bytes& b) {
-  auto [at, unused] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  return text(a) + " instead of " + text(b) + ", from byte " + std::to_string(at - a.begin()) +
-         " on";
-}
-
-template <typename T>
-std::string difference(const T& a, const T& b) {
-  return text(a) + " instead of " + text(b);
-}
-
-bool shown(bool value) {
-  return value;
-}
-bool shown(const Bytes& value) {
-  return !value.empty();
-}
-template <typename T>
-bool shown(const std::optional<T>& value) {
-  return value.has_value();
-}
-template <typename T>
-bool shown(const T&) {
-  return true;
-}
-
-struct Member {
-  const char* name;
-  bool (*shown)(const SendQueue&);
-  std::string (*print)(const SendQueue&);
-  bool (*equal)(const SendQueue&, const SendQueue&);
-  std::string (*difference)(const SendQueue&, const SendQueue&);
-};
-
-template <auto Pointer>
-constexpr Member member(const char* name) {
-  return {
-      name, [](const SendQueue& q) { return shown(q.*Pointer); },
-      [](const SendQueue& q) { return text(q.*Pointer); },
-      [](const SendQueue& a, const SendQueue& b) { return a.*Pointer == b.*Pointer; },
-      [](const SendQueue& a, const SendQueue& b) { return difference(a.*Pointer, b.*Pointer); }};
-}
-
-constexpr Member kMembers[] = {
-    member<&SendQueue::family>("family"),
-    member<&SendQueue::source>("source"),
-    member<&SendQueue::source_port>("source_port"),
-    member<&SendQueue::destination>("destination"),
-    member<&SendQueue::destination_port>("destination_port"),
-    member<&SendQueue::oif>("oif"),
-    member<&SendQueue::ifindex>("ifindex"),
-    member<&SendQueue::hop_limit>("hop_limit"),
-    member<&SendQueue::traffic_class>("traffic_class"),
-    member<&SendQueue::flow_label>("flow_label"),
-    member<&SendQueue::priority>("priority"),
-    member<&SendQueue::mark>("mark"),
-    member<&SendQueue::txtime>("txtime"),
-    member<&SendQueue::tsflags>("tsflags"),
-    member<&SendQueue::tskey>("tskey"),
-    member<&SendQueue::gso_size>("gso_size"),
-    member<&SendQueue::fragsize>("fragsize"),
-    member<&SendQueue::dontfrag>("dontfrag"),
-    member<&SendQueue::confirm>("confirm"),
-    member<&SendQueue::onlink>("onlink"),
-    member<&SendQueue::zerocopy>("zerocopy"),
-    member<&SendQueue::ip_options>("ip_options"),
-    member<&SendQueue::hop_by_hop>("hop_by_hop"),
-    member<&SendQueue::routing_dst>("routing_dst"),
-    member<&SendQueue::routing>("routing"),
-    member<&SendQueue::dst>("dst"),
-    member<&SendQueue::payload>("payload"),
+constexpr internal::DescribedMember<SendQueue> kMembers[] = {
+    internal::described<&SendQueue::family>("family"),
+    internal::described<&SendQueue::source>("source"),
+    internal::described<&SendQueue::source_port>("source_port"),
+    internal::described<&SendQueue::destination>("destination"),
+    internal::described<&SendQueue::destination_port>("destination_port"),
+    internal::described<&SendQueue::oif>("oif"),
+    internal::described<&SendQueue::ifindex>("ifindex"),
+    internal::described<&SendQueue::hop_limit>("hop_limit"),
+    internal::described<&SendQueue::traffic_class>("traffic_class"),
+    internal::described<&SendQueue::flow_label>("flow_label"),
+    internal::described<&SendQueue::priority>("priority"),
+    internal::described<&SendQueue::mark>("mark"),
+    internal::described<&SendQueue::txtime>("txtime"),
+    internal::described<&SendQueue::tsflags>("tsflags"),
+    internal::described<&SendQueue::tskey>("tskey"),
+    internal::described<&SendQueue::gso_size>("gso_size"),
+    internal::described<&SendQueue::fragsize>("fragsize"),
+    internal::described<&SendQueue::dontfrag>("dontfrag"),
+    internal::described<&SendQueue::confirm>("confirm"),
+    internal::described<&SendQueue::onlink>("onlink"),
+    internal::described<&SendQueue::zerocopy>("zerocopy"),
+    internal::described<&SendQueue::ip_options>("ip_options"),
+    internal::described<&SendQueue::hop_by_hop>("hop_by_hop"),
+    internal::described<&SendQueue::routing_dst>("routing_dst"),
+    internal::described<&SendQueue::routing>("routing"),
+    internal::described<&SendQueue::dst>("dst"),
+    internal::described<&SendQueue::payload>("payload"),
 };
 
 // Every member of SendQueue has a row above: a new one breaks this line until it has.
@@ -132,18 +52,11 @@ static_assert(std::is_same_v<decltype(count_members(SendQueue())), std::size_t> 
 }  // namespace
 
 std::string SendQueue::describe() const {
-  std::string lines;
-  for (const Member& member : kMembers)
-    if (member.shown(*this)) lines += std::string(member.name) + ": " + member.print(*this) + "\n";
-  return lines;
+  return internal::describe_members(kMembers, *this);
 }
 
 std::vector<std::string> differences(const SendQueue& a, const SendQueue& b) {
-  std::vector<std::string> lines;
-  for (const Member& member : kMembers)
-    if (!member.equal(a, b))
-      lines.push_back(std::string(member.name) + ": " + member.difference(a, b));
-  return lines;
+  return internal::different_members(kMembers, a, b);
 }
 
 }  // namespace sockrepair

@@ -17,6 +17,9 @@
 #ifndef UDP_REPAIR_SEND_QUEUE
 #define UDP_REPAIR_SEND_QUEUE 106
 #endif
+#ifndef UDP_REPAIR_RECV_QUEUE
+#define UDP_REPAIR_RECV_QUEUE 107
+#endif
 
 // linux/in6.h, which does not get along with netinet/in.h
 #ifndef IPV6_FLOWINFO
@@ -33,6 +36,15 @@
 #endif
 
 // asm-generic/socket.h
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+#ifndef SO_RCVMARK
+#define SO_RCVMARK 75
+#endif
+#ifndef SO_RCVPRIORITY
+#define SO_RCVPRIORITY 82
+#endif
 #ifndef SCM_TS_OPT_ID
 #define SCM_TS_OPT_ID 81
 #endif

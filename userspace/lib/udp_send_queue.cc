@@ -16,6 +16,7 @@
 #include <span>
 #include <utility>
 
+#include "borrowed_options.h"
 #include "no_throw.h"
 #include "send_queue_wire.h"
 #include "sockrepair/syscall.h"
@@ -30,8 +31,6 @@ using Bytes = SendQueue::Bytes;
 
 // Enough for the header, all options and a datagram of one MTU: most dumps take one call.
 constexpr std::size_t kFirstDumpSize = 4096;
-// An IPv6 extension header has at most 256 units of 8 bytes.
-constexpr std::size_t kHeaderMax = 2048;
 constexpr std::uint8_t kRoutingTypeSegment = 4;
 
 // --- dump ---
@@ -251,54 +250,6 @@ constexpr Intruder kIntruders[] = {
     {Family::kIpv6, true, IPPROTO_IPV6, IPV6_DSTOPTS, header<&SendQueue::dst>},
 };
 
-// Socket options that have another value for a while and get the old one back.
-class BorrowedOptions {
- public:
-  explicit BorrowedOptions(int fd) : fd_(fd) {}
-  BorrowedOptions(const BorrowedOptions&) = delete;
-  BorrowedOptions& operator=(const BorrowedOptions&) = delete;
-  ~BorrowedOptions() { (void)put_back(); }
-
-  Result<void> set(int level, int name, const Bytes& value) {
-    Bytes old(kHeaderMax);
-    SOCKREPAIR_TRY_ASSIGN(
-        socklen_t length,
-        sys::getsockopt_bytes(fd_, level, name, old.data(), static_cast<socklen_t>(old.size())));
-    old.resize(length);
-    if (old == value) return {};
-    changed_.push_back({level, name, std::move(old)});
-    Result<void> changed = write(level, name, value);
-    if (!changed) changed_.pop_back();
-    return changed;
-  }
-
-  // All of them, whatever happens on the way; the first error. Nothing is left to do afterwards.
-  Result<void> put_back() {
-    Result<void> result;
-    for (; !changed_.empty(); changed_.pop_back()) {
-      const Option& option = changed_.back();
-      Result<void> written = write(option.level, option.name, option.value);
-      if (result && !written) result = written;
-    }
-    return result;
-  }
-
- private:
-  struct Option {
-    int level;
-    int name;
-    Bytes value;
-  };
-
-  Result<void> write(int level, int name, const Bytes& value) {
-    return sys::setsockopt_bytes(fd_, level, name, value.data(),
-                                 static_cast<socklen_t>(value.size()));
-  }
-
-  int fd_;
-  std::vector<Option> changed_;
-};
-
 bool has_headers(const SendQueue& queue) {
   return !queue.hop_by_hop.empty() || !queue.routing_dst.empty() || !queue.routing.empty() ||
          !queue.dst.empty();
@@ -311,7 +262,8 @@ bool headers_need_options(const SendQueue& queue) {
   return queue.family == Family::kIpv6 && (!has_headers(queue) || segment_routing);
 }
 
-Result<void> borrow_options(BorrowedOptions& borrowed, const SendQueue& queue, bool headers) {
+Result<void> borrow_options(internal::BorrowedOptions& borrowed, const SendQueue& queue,
+                            bool headers) {
   for (const Intruder& option : kIntruders) {
     if (option.family != queue.family) continue;
     bool matters = option.is_header ? headers : !queue.oif.has_value();
@@ -370,7 +322,7 @@ Result<void> restore(int fd, const SendQueue& queue, const RestoreOptions& optio
   SOCKREPAIR_TRY(check_target(target, queue));
 
   bool by_option = headers_need_options(queue);
-  BorrowedOptions borrowed(fd);
+  internal::BorrowedOptions borrowed(fd);
   SOCKREPAIR_TRY(borrow_options(borrowed, queue, by_option));
 
   std::uint32_t scope = queue.destination.is_link_local() ? queue.oif.value_or(0) : 0;

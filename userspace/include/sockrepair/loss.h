@@ -11,12 +11,13 @@ namespace sockrepair {
 // One thing that a dump or a restore could not carry, named for a person. What succeeds with a list
 // of these has done everything else; an empty list says that nothing is lost.
 //
-//   Loss loss{"receive queue", 3, "hop_limit: 255 instead of 1"};
+//   Loss loss{"receive queue, datagram", 3, "hop_limit: 255 instead of 1"};
 //   loss.describe();  // "receive queue, datagram 3: hop_limit: 255 instead of 1"
 //
 // A value.
 struct Loss {
-  // What it belongs to: "receive queue", "option SOL_SOCKET, SO_ATTACH_FILTER".
+  // What it belongs to: "receive queue", "option SOL_SOCKET, SO_ATTACH_FILTER"; with an index one
+  // of several: "receive queue, datagram".
   std::string subject;
   // Which one of several, from 0 on; of a receive queue the datagram. None: the whole subject.
   std::optional<std::size_t> index;

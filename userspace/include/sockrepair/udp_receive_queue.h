@@ -58,6 +58,8 @@ struct ReceivedDatagram {
   // Interface it came in by, as IP_PKTINFO or IPV6_PKTINFO tell. IPv4 keeps it only when one of
   // these was on at arrival.
   std::optional<std::uint32_t> ifindex;
+  // Interface it was received on. Nothing tells a program; kKernel only.
+  std::optional<std::uint32_t> device;
   // Address of this host that an answer would come from, ipi_spec_dst of IP_PKTINFO. IPv4 only,
   // kept like `ifindex`.
   std::optional<IpAddress> local;
@@ -76,7 +78,7 @@ struct ReceivedDatagram {
   // Several datagrams of this many bytes that the kernel has put together (UDP_GRO); the last may
   // be shorter. Empty: one datagram.
   std::optional<std::uint16_t> gro_size;
-  // The largest fragment it arrived in, bytes (IP_RECVFRAGSIZE). Empty: arrived whole, or not known.
+  // The largest fragment it arrived in, bytes (IP_RECVFRAGSIZE). Empty: whole, or not known.
   std::optional<std::uint32_t> fragment_size;
   // Sum over the datagram that the device made (IP_CHECKSUM).
   std::optional<std::uint32_t> checksum;
@@ -86,6 +88,10 @@ struct ReceivedDatagram {
   // none).
   Bytes headers;
   std::uint8_t next_header = 17;
+
+  bool l3slave = false;  // IPv6: came through a VRF; kKernel only
+  // Of no bytes, and regarded as seen by who peeks with SO_PEEK_OFF; kKernel only.
+  bool peeked = false;
 
   Bytes payload;
 
@@ -115,10 +121,16 @@ struct ReceiveQueueDumpOptions {
 struct ReceiveQueueDump {
   ReceiveQueue queue;
   Method method = Method::kKernel;
-  // Whether every member is as the kernel has it. False after kStock, which cannot tell whether a
-  // datagram had no flow label, mark, ... or the kernel just does not say; `losses` has what is
-  // known to be missing.
+  // Whether every member is as the kernel has it. False after kStock, which cannot tell what the
+  // kernel does not say from what the datagram did not have.
   bool complete = false;
+  // kStock: the error that was pending on the socket (SO_ERROR), which peeking takes off it, an
+  // errno number; 0: none.
+  int pending_error = 0;
+  // kStock: at most this many datagrams without a byte can be on the queue and not in the dump, see
+  // below. 0: there is none.
+  std::size_t hidden_at_most = 0;
+  // What is known to be missing.
   std::vector<Loss> losses;
 };
 
@@ -126,14 +138,14 @@ struct ReceiveQueueDump {
 // the call are either not in the dump, or in it with all that arrived before them. Those with a bad
 // checksum are passed over, as receiving does.
 //
-// kKernel changes nothing. kStock peeks: SO_PEEK_OFF and the options that make recvmsg() tell about
-// a datagram (IP_PKTINFO, IP_RECVTTL, ...) are changed during the call and put back, and afterwards
-// the kernel regards zero-length datagrams as seen: who peeks with SO_PEEK_OFF passes over them.
-// The same makes those that were seen before the call invisible to it, unless the first in the queue
-// is one; then a loss says how many bytes of the receive buffer are not accounted for.
+// kKernel changes nothing.
 //
-// A pending error of the socket (SO_ERROR) is not taken: kStock fails with it, and puts nothing
-// back; dump it first.
+// kStock peeks: SO_PEEK_OFF and the options that make recvmsg() tell about a datagram (IP_PKTINFO,
+// IP_RECVTTL, ...) are changed during the call and put back. Two things the kernel does not allow
+// to put back: a pending error of the socket is taken, see `pending_error`, and a datagram without
+// a byte counts as seen. Who peeks with SO_PEEK_OFF passes over such a datagram, and so does the
+// next dump by kStock, unless it is the first in the queue. How many can be hidden in this way
+// follows from the memory that the queue takes, `hidden_at_most`.
 Result<ReceiveQueueDump> dump_receive_queue(int fd, const ReceiveQueueDumpOptions& options = {});
 
 struct ReceiveQueueRestoreOptions {
@@ -151,16 +163,23 @@ struct ReceiveQueueReport {
 
 // Puts the datagrams of `queue` into the queue of the UDP socket `fd`, behind those that are there.
 //
-// Needs: a socket whose receive buffer has room (SO_RCVBUF; if not, ENOBUFS); AF_INET6 for IPv6
-// datagrams, without IPV6_V6ONLY for IPv4 ones; interfaces named by `ifindex` in its network
-// namespace; UDP_GRO for gro_size. These and every member of every datagram are checked before
-// the first is put; the error names the datagram, the member and its limit, and the socket is as
-// it was. If a later step fails all the same, the error says how many datagrams are on the queue.
+// Needs: AF_INET6 for IPv6 datagrams, without IPV6_V6ONLY for IPv4 ones; the interfaces of
+// `ifindex` and `device` in its network namespace; UDP_GRO for gro_size. These and every member of
+// every datagram are checked before the first is put; the error names the datagram, the member and
+// its limit, and the socket is as it was. If a later step fails all the same, the error says how
+// many datagrams were put.
 //
-// kStock delivers packets, through everything that a packet of this host goes through: the socket
-// has to be bound to the destination's port, and to be the one that gets them. Set options of the
-// socket first, IP_PKTINFO and SO_TIMESTAMP among them: the kernel keeps some members only for a
-// socket that has asked. What arrived is compared with what was wanted, and every difference is in
+// The receive buffer (SO_RCVBUF) is enlarged during the call where it has no room for datagrams
+// that take more memory here than where they were dumped; ENOBUFS if that is not permitted.
+//
+// kStock delivers packets of its own making over the loopback device, through all that a packet of
+// this host goes through. No socket is bound for it, and no port has to be free. It needs a socket
+// bound to the destination's port, best not connected yet, in a network namespace where the
+// destination is an address of the host. Of several sockets that could get a packet (SO_REUSEPORT)
+// the right one is made to, with SO_REUSEPORT, SO_BINDTOIFINDEX and connect(2), which are as before
+// afterwards; a packet that any other socket would get is not sent. Set options of the socket
+// first, IP_PKTINFO and SO_TIMESTAMP among them: the kernel keeps some members only for a socket
+// that has asked. What arrived is compared with what was wanted, and every difference is in
 // `losses`; a datagram that did not arrive is there as "payload: ...".
 Result<ReceiveQueueReport> restore_receive_queue(int fd, const ReceiveQueue& queue,
                                                  const ReceiveQueueRestoreOptions& options = {});

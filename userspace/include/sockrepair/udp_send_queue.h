@@ -124,8 +124,8 @@ Result<std::optional<SendQueue>> dump_send_queue(int fd);
 // IPV6_PKTINFO, which the kernel does not give back.
 //
 // A restored tskey outlives its datagram: Linux 7.3 does not forget a number that came with
-// SCM_TS_OPT_ID when the datagram is gone, on any socket. Later corked datagrams of the socket carry
-// it as well, unless they come with a number of their own.
+// SCM_TS_OPT_ID when the datagram is gone, on any socket. Later corked datagrams of the socket
+// carry it as well, unless they come with a number of their own.
 Result<void> restore_send_queue(int fd, const SendQueue& queue, const RestoreOptions& options = {});
 
 // Throws away the datagram under construction, if there is one, without sending it.

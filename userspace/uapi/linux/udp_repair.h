@@ -108,4 +108,138 @@ struct udp_repair_send_queue {
 	__u16		reserved[7];
 };
 
+/* sizeof(struct udp_repair_recv_queue) as first published */
+#define UDP_REPAIR_RECV_QUEUE_SIZE_VER0	64
+
+/**
+ * struct udp_repair_recv_queue - a part of the receive queue of a socket
+ *
+ * @size: in: size of this structure as the caller knows it, at least
+ *	%UDP_REPAIR_RECV_QUEUE_SIZE_VER0, a multiple of 8, and where the first
+ *	entry begins. Bytes that this kernel does not know must be 0 and are
+ *	returned as 0.
+ * @flags: in: must be 0
+ * @entry_size: in: size of struct udp_repair_datagram as the caller knows it,
+ *	at least %UDP_REPAIR_DATAGRAM_SIZE_VER0, a multiple of 8, at most a
+ *	page. Bytes that this kernel does not know are returned as 0.
+ * @first: in: how many datagrams to pass over, counted from the one that
+ *	recvmsg() without an offset returns next
+ * @count: out: entries that follow
+ * @next: out: @first of the call that goes on after the last entry
+ * @queued: out: datagrams in the queue, also those before @first
+ * @next_len: out: bytes that the entry of the datagram at @next takes, 0 when
+ *	the queue ends before @next. When @count is 0 and @next_len is not, the
+ *	buffer has to be at least @size + @next_len bytes long.
+ * @reserved: 0
+ *
+ * Argument of getsockopt(SOL_UDP, UDP_REPAIR_RECV_QUEUE). Entries follow @size
+ * bytes after the start, in the order in which recvmsg() would return the
+ * datagrams; each is a struct udp_repair_datagram and what belongs to it, whole
+ * or not at all, and begins at a multiple of 8 from the start. A call returns a
+ * bounded number of entries, so go on at @next until @next_len is 0. The queue
+ * is read and never changed: positions are the same in each call as long as
+ * nobody receives. A datagram with a wrong checksum, which recvmsg() would
+ * drop, has a position and no entry.
+ */
+struct udp_repair_recv_queue {
+	__u32		size;
+	__u32		flags;
+	__u32		entry_size;
+	__u32		first;
+	__u32		count;
+	__u32		next;
+	__u32		queued;
+	__u32		next_len;
+	__u32		reserved[8];
+};
+
+/* udp_repair_datagram::flags */
+#define UDP_REPAIR_RQ_CSUM	(1U << 0) /* csum is valid, see IP_CHECKSUM */
+#define UDP_REPAIR_RQ_L3SLAVE	(1U << 1) /* AF_INET6: came through a VRF */
+#define UDP_REPAIR_RQ_PEEKED	(1U << 2) /* empty, and was peeked at */
+
+/* sizeof(struct udp_repair_datagram) as first published */
+#define UDP_REPAIR_DATAGRAM_SIZE_VER0	128
+
+/**
+ * struct udp_repair_datagram - a datagram in a receive queue
+ *
+ * @size: size of this structure and where the options begin. Dump: as asked for
+ *	in udp_repair_recv_queue::entry_size. Restore: as the caller knows it,
+ *	at least %UDP_REPAIR_DATAGRAM_SIZE_VER0, a multiple of 8; bytes that
+ *	this kernel does not know must be 0.
+ * @total_len: @size + @opt_len + @payload_len. The next entry of a dump begins
+ *	at the next multiple of 8. Restore: also the optlen of the call.
+ * @flags: %UDP_REPAIR_RQ_* bits
+ * @payload_len: bytes of payload. Restore: at most what fits with all headers
+ *	in an IPv4 packet, or after the fixed header in an IPv6 packet, of
+ *	65535 bytes.
+ * @family: %AF_INET or %AF_INET6, the protocol the datagram came with. %AF_INET
+ *	on an %AF_INET6 socket: recvmsg() shows IPv4-mapped addresses.
+ * @gso_size: length of the segments, but the last, that were joined into this
+ *	one, as UDP_GRO shows it; 0: not joined. Restore: the socket must have
+ *	UDP_GRO, and there may be no more than UDP_MAX_SEGMENTS (128) segments.
+ * @sport: source port, network byte order
+ * @dport: destination port, network byte order
+ * @saddr: source address; AF_INET uses the first word, the others are 0
+ * @daddr: destination address in the header; AF_INET uses the first word, the
+ *	others are 0
+ * @iif: interface the datagram was received on, 0: not known
+ * @ifindex: interface that IP_PKTINFO or IPV6_PKTINFO shows. AF_INET: 0 when
+ *	no such option was set at arrival.
+ * @spec_dst: AF_INET: ipi_spec_dst of IP_PKTINFO; AF_INET6: 0
+ * @flowlabel: AF_INET6: flow label, network byte order, 20 bits; AF_INET: 0
+ * @hop_limit: hop limit or TTL as received
+ * @tclass: traffic class or TOS with the ECN bits as received
+ * @nexthdr: AF_INET6: protocol number of the first extension header,
+ *	IPPROTO_UDP when there is none; AF_INET: 0
+ * @reserved8: 0
+ * @opt_len: bytes of IPv4 options (at most 40) or of IPv6 extension headers,
+ *	exactly as they are between the fixed header and the UDP header
+ * @frag_max_size: length of the largest fragment, as IP_RECVFRAGSIZE or
+ *	IPV6_RECVFRAGSIZE shows it, 0: not fragmented
+ * @priority: skb priority, as SO_RCVPRIORITY shows it
+ * @mark: firewall mark, as SO_RCVMARK shows it
+ * @tstamp: software receive timestamp, nanoseconds of CLOCK_REALTIME, 0: none
+ * @hwtstamp: hardware receive timestamp, nanoseconds of the device's clock, 0:
+ *	none. Negative values are not valid for either.
+ * @csum: with %UDP_REPAIR_RQ_CSUM: what IP_CHECKSUM shows, the sum of the
+ *	payload; else 0. Restore: checked against the payload.
+ * @reserved: 0
+ *
+ * The options and then the payload follow @size bytes after the start, without
+ * gaps. As part of what getsockopt(SOL_UDP, UDP_REPAIR_RECV_QUEUE) returns, and
+ * as argument of setsockopt(SOL_UDP, UDP_REPAIR_RECV_QUEUE), which appends the
+ * datagram to the receive queue. The layout is the same for 32-bit and 64-bit
+ * callers.
+ */
+struct udp_repair_datagram {
+	__u32		size;
+	__u32		total_len;
+	__u32		flags;
+	__u32		payload_len;
+	__u16		family;
+	__u16		gso_size;
+	__be16		sport;
+	__be16		dport;
+	__be32		saddr[4];
+	__be32		daddr[4];
+	__u32		iif;
+	__u32		ifindex;
+	__be32		spec_dst;
+	__be32		flowlabel;
+	__u8		hop_limit;
+	__u8		tclass;
+	__u8		nexthdr;
+	__u8		reserved8;
+	__u16		opt_len;
+	__u16		frag_max_size;
+	__u32		priority;
+	__u32		mark;
+	__aligned_u64	tstamp;
+	__aligned_u64	hwtstamp;
+	__u32		csum;
+	__u32		reserved[5];
+};
+
 #endif /* _UAPI_LINUX_UDP_REPAIR_H */
