@@ -90,7 +90,19 @@ struct DescribedMember {
   std::string (*print)(const Value&);
   bool (*equal)(const Value&, const Value&);
   std::string (*difference)(const Value&, const Value&);
+  // Whether the first has what the second has not, or has otherwise. What is not given in the first
+  // cannot be missed.
+  bool (*lost_in)(const Value&, const Value&);
 };
+
+template <typename T>
+bool lost(const T& wanted, const T& got) {
+  return wanted != got;
+}
+template <typename T>
+bool lost(const std::optional<T>& wanted, const std::optional<T>& got) {
+  return wanted.has_value() && wanted != got;
+}
 
 template <auto Pointer>
 struct ClassOf;
@@ -101,10 +113,13 @@ struct ClassOf<Pointer> {
 
 template <auto Pointer, typename Value = typename ClassOf<Pointer>::type>
 constexpr DescribedMember<Value> described(const char* name) {
-  return {name, [](const Value& v) { return shown(v.*Pointer); },
-          [](const Value& v) { return text(v.*Pointer); },
-          [](const Value& a, const Value& b) { return a.*Pointer == b.*Pointer; },
-          [](const Value& a, const Value& b) { return difference(a.*Pointer, b.*Pointer); }};
+  return {
+      name,
+      [](const Value& v) { return shown(v.*Pointer); },
+      [](const Value& v) { return text(v.*Pointer); },
+      [](const Value& a, const Value& b) { return a.*Pointer == b.*Pointer; },
+      [](const Value& a, const Value& b) { return difference(a.*Pointer, b.*Pointer); },
+      [](const Value& wanted, const Value& got) { return lost(wanted.*Pointer, got.*Pointer); }};
 }
 
 // "name: value\n" for each member that is shown.

@@ -7,6 +7,7 @@
 #include <netinet/ip.h>
 #include <string.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
 
@@ -326,12 +327,11 @@ void encode_datagram(const ReceivedDatagram& datagram, std::vector<std::uint8_t>
   wire.payload_len = static_cast<__u32>(datagram.payload.size());
   wire.total_len =
       static_cast<__u32>(sizeof(wire) + datagram.headers.size() + datagram.payload.size());
-  const auto* begin = reinterpret_cast<const std::uint8_t*>(&wire);
-  entry.clear();
-  entry.reserve(wire.total_len);
-  entry.insert(entry.end(), begin, begin + sizeof(wire));
-  entry.insert(entry.end(), datagram.headers.begin(), datagram.headers.end());
-  entry.insert(entry.end(), datagram.payload.begin(), datagram.payload.end());
+  entry.resize(wire.total_len);
+  memcpy(entry.data(), &wire, sizeof(wire));
+  std::copy(datagram.headers.begin(), datagram.headers.end(), entry.begin() + sizeof(wire));
+  std::copy(datagram.payload.begin(), datagram.payload.end(),
+            entry.end() - static_cast<std::ptrdiff_t>(datagram.payload.size()));
 }
 
 }  // namespace sockrepair::internal
