@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#ifndef SOCKREPAIR_LIB_IMAGE_PARSER_H_
+#define SOCKREPAIR_LIB_IMAGE_PARSER_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "image/record.h"
+#include "image/tables.h"
+#include "sockrepair/image.h"
+
+namespace sockrepair::internal {
+
+// Records into values: the order of the records, and everything that has to be so of an image.
+//
+//   image   = header { process { socket } } end
+//   process = ProcessEntry
+//   socket  = UdpSocketEntry { LossEntry } queue queue
+//   queue   = UdpQueueEntry { UdpPacketEntry data }
+//   end     = EndEntry
+class ImageParser {
+ public:
+  explicit ImageParser(ByteSource& source) : records_(source) {}
+
+  // Once, before next().
+  Result<void> begin();
+  // The next entry; nothing once the end was found to be right. After an error `entry` is of no
+  // use, and this is not to be called again.
+  Result<void> next(std::optional<ImageEntry>* entry);
+
+  // What was read so far.
+  ImageSummary summary() const;
+  // Of all bytes so far: the same bytes have the same.
+  std::uint32_t checksum() const { return records_.checksum(); }
+
+ private:
+  Result<void> expect(RecordType type);
+  template <typename Message>
+  Result<void> parse(Message* message);
+  template <typename Struct>
+  Result<void> decode_record(Struct* value);
+
+  Result<void> read_process(ImageProcess* process);
+  Result<void> read_socket(ImageSocket* entry);
+  Result<void> read_losses(std::uint32_t count, UdpSocket* socket);
+  Result<void> read_queue(Direction direction, UdpSocket* socket);
+  // A packet and its payload; the bytes of payload.
+  Result<std::size_t> read_packet(Direction direction, std::size_t index, UdpSocket* socket);
+  Result<void> read_data(std::uint32_t length, Bytes* payload);
+  Result<void> read_end();
+
+  Error misplaced(const std::string& must_be) const;
+
+  RecordReader records_;
+  Record record_;
+  ImageTotals totals_;
+  bool ended_ = false;
+};
+
+// Whether the library can restore the packet, as far as that does not depend on the socket; `index`
+// is its place in the queue. The error names the member and its limit.
+Result<void> check_packet(const SendQueue& queue, std::size_t index);
+Result<void> check_packet(const ReceivedDatagram& datagram, std::size_t index);
+
+}  // namespace sockrepair::internal
+
+#endif  // SOCKREPAIR_LIB_IMAGE_PARSER_H_

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#include <errno.h>
+#include <time.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <ostream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+#include "image/tables.h"
+#include "no_throw.h"
+#include "sockrepair/image_show.h"
+#include "sockrepair/syscall.h"
+#include "try.h"
+
+namespace sockrepair {
+
+namespace {
+
+using internal::Bytes;
+using internal::Table;
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kBytesShown = 32;
+
+// The name of a row's member.
+template <typename Struct>
+const std::string& member_name(int number) {
+  return Table<Struct>::Message::descriptor()->FindFieldByNumber(number)->name();
+}
+
+// function(name, value) for every member that has a row.
+template <typename Struct, typename Function>
+void for_each_member(const Struct& value, const Function& function) {
+  auto one = [&](const auto& row) { function(member_name<Struct>(row.number), value.*row.member); };
+  std::apply([&](const auto&... rows) { (one(rows), ...); }, Table<Struct>::rows);
+}
+
+std::string hex(std::span<const std::uint8_t> bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (std::uint8_t byte : bytes) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 0xf];
+  }
+  return text;
+}
+
+// Printable ASCII, with \xNN for everything else and for the backslash.
+std::string printable(std::string_view text) {
+  std::string result;
+  for (char c : text) {
+    auto byte = static_cast<std::uint8_t>(c);
+    if (byte >= 0x20 && byte < 0x7f && byte != '\\')
+      result += c;
+    else
+      result += "\\x" + hex(std::span(&byte, 1));
+  }
+  return result;
+}
+
+template <typename T>
+concept Tabled = requires {
+  typename Table<T>::Message;
+};
+
+Result<void> check(const std::ostream& out) {
+  if (out.good()) return {};
+  return Error{EIO, "writing the text of an image"};
+}
+
+// --- JSON
+
+Json json(bool value) {
+  return value;
+}
+template <typename T>
+requires std::is_integral_v<T> Json json(T value) {
+  return value;
+}
+Json json(const std::string& value) {
+  return printable(value);
+}
+Json json(const Bytes& value) {
+  return hex(value);
+}
+Json json(Family value) {
+  return value == Family::kIpv4 ? "ipv4" : "ipv6";
+}
+Json json(const IpAddress& value) {
+  return value.to_string();
+}
+
+template <Tabled T>
+Json json(const T& value);
+
+template <typename T>
+Json json(const std::vector<T>& values) {
+  Json result = Json::array();
+  for (const T& value : values) result.push_back(json(value));
+  return result;
+}
+
+template <typename Member>
+void add(Json* object, const std::string& name, const Member& value) {
+  (*object)[name] = json(value);
+}
+template <typename Member>
+void add(Json* object, const std::string& name, const std::optional<Member>& value) {
+  if (value) (*object)[name] = json(*value);
+}
+
+// What a program could not know from the members alone.
+template <typename T>
+void add_more(Json*, const T&) {}
+void add_more(Json* object, const OptionValue& value) {
+  (*object)["text"] = printable(value.describe());
+}
+void add_more(Json* object, const SendQueue& value) {
+  (*object)["payload"] = hex(value.payload);
+}
+void add_more(Json* object, const ReceivedDatagram& value) {
+  (*object)["payload"] = hex(value.payload);
+}
+
+template <Tabled T>
+Json json(const T& value) {
+  Json object = Json::object();
+  for_each_member(value,
+                  [&](const std::string& name, const auto& member) { add(&object, name, member); });
+  add_more(&object, value);
+  return object;
+}
+
+// Writes elements of a list with what has to be between them.
+class JsonList {
+ public:
+  JsonList(std::ostream& out, int depth) : out_(&out), depth_(depth) { *out_ << "["; }
+
+  // Begins an element; what is written next is it.
+  std::ostream& next() {
+    *out_ << (empty_ ? "\n" : ",\n") << std::string(static_cast<std::size_t>(depth_ + 2), ' ');
+    empty_ = false;
+    return *out_;
+  }
+
+  void end() {
+    if (!empty_) *out_ << "\n" << std::string(static_cast<std::size_t>(depth_), ' ');
+    *out_ << "]";
+  }
+
+ private:
+  std::ostream* out_;
+  int depth_;
+  bool empty_ = true;
+};
+
+std::string dump(const Json& value) {
+  // Strings are ASCII: nothing for it to refuse.
+  return value.dump();
+}
+
+// The members of an object, one a line and the last with a comma, without the braces.
+void print_members(std::ostream& out, const Json& object, int depth) {
+  for (const auto& [name, value] : object.items())
+    out << "\n"
+        << std::string(static_cast<std::size_t>(depth), ' ') << dump(name) << ": " << dump(value)
+        << ",";
+}
+
+void print_json(std::ostream& out, const ImageSocket& entry) {
+  constexpr int kDepth = 10;
+  const std::string indent(kDepth, ' ');
+  out << "{";
+  print_members(out, json(entry), kDepth);
+  print_members(out, json(entry.socket), kDepth);
+  if (entry.socket.send_queue)
+    out << "\n" << indent << "\"send_queue\": " << dump(json(*entry.socket.send_queue)) << ",";
+
+  out << "\n" << indent << "\"receive_queue\": ";
+  JsonList datagrams(out, kDepth);
+  for (const ReceivedDatagram& datagram : entry.socket.receive_queue.datagrams)
+    datagrams.next() << dump(json(datagram));
+  datagrams.end();
+
+  out << ",\n" << indent << "\"losses\": ";
+  JsonList losses(out, kDepth);
+  for (const Loss& loss : entry.socket.losses) losses.next() << dump(json(loss));
+  losses.end();
+  out << "\n        }";
+}
+
+Result<void> show_as_json(ImageReader& reader, std::ostream& out) {
+  reader.rewind();
+  const ImageSummary& summary = reader.summary();
+  out << "{\n  \"version\": \"" << summary.major_version << "." << summary.minor_version
+      << "\",\n  \"processes\": ";
+  JsonList processes(out, 2);
+  std::optional<JsonList> sockets;
+  auto end_process = [&] {
+    if (!sockets) return;
+    sockets->end();
+    out << "\n    }";
+  };
+  for (;;) {
+    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader.next());
+    if (!entry) break;
+    if (const auto* process = std::get_if<ImageProcess>(&*entry)) {
+      end_process();
+      processes.next() << "{";
+      print_members(out, json(*process), 6);
+      out << "\n      \"sockets\": ";
+      sockets.emplace(out, 6);
+    } else {
+      sockets->next();
+      print_json(out, std::get<ImageSocket>(*entry));
+    }
+    SOCKREPAIR_TRY(check(out));
+  }
+  end_process();
+  processes.end();
+  out << "\n}\n";
+  return check(out);
+}
+
+// --- text
+
+std::string text(bool value) {
+  return value ? "yes" : "no";
+}
+template <typename T>
+requires std::is_integral_v<T> std::string text(T value) {
+  return std::to_string(value);
+}
+std::string text(Family value) {
+  return family_name(value);
+}
+std::string text(const IpAddress& value) {
+  return value.to_string();
+}
+std::string text(const Endpoint& value) {
+  return value.to_string();
+}
+std::string text(const Bytes& value) {
+  bool all = value.size() <= kBytesShown;
+  return hex(std::span(value).first(std::min(value.size(), kBytesShown))) + (all ? "" : "...");
+}
+std::string text(const ImageDescriptor& value) {
+  return std::to_string(value.number) + (value.close_on_exec ? " (close-on-exec)" : "");
+}
+std::string text(const OptionValue& value) {
+  return printable(value.describe());
+}
+std::string text(const Membership& value) {
+  return printable(value.describe());
+}
+std::string text(const InterfaceName& value) {
+  return std::to_string(value.index) + " is " + printable(value.name);
+}
+
+// Whether a value is worth a line.
+template <typename T>
+bool worth_showing(const T& value) {
+  if constexpr (std::is_integral_v<T>)
+    return value != 0;
+  else if constexpr (requires { value.empty(); })
+    return !value.empty();
+  else
+    return true;
+}
+
+template <typename T>
+void print_member(std::ostream& out, const std::string& indent, const std::string& name,
+                  const T& value) {
+  if (worth_showing(value)) out << indent << name << ": " << text(value) << "\n";
+}
+template <typename T>
+void print_member(std::ostream& out, const std::string& indent, const std::string& name,
+                  const std::optional<T>& value) {
+  if (value) out << indent << name << ": " << text(*value) << "\n";
+}
+template <typename T>
+requires(!std::same_as<T, std::uint8_t>) void print_member(std::ostream& out,
+                                                           const std::string& indent,
+                                                           const std::string& name,
+                                                           const std::vector<T>& values) {
+  for (const T& value : values) out << indent << name << ": " << text(value) << "\n";
+}
+
+template <typename Struct>
+void print_lines(std::ostream& out, const std::string& indent, const Struct& value) {
+  for_each_member(value, [&](const std::string& name, const auto& member) {
+    print_member(out, indent, name, member);
+  });
+}
+
+std::string count(std::uint64_t number, const std::string& noun) {
+  std::string plural = noun.back() == 's' ? "es" : "s";
+  return std::to_string(number) + " " + noun + (number == 1 ? "" : plural);
+}
+
+template <typename Packet>
+std::string queue_size(std::span<const Packet> packets) {
+  std::uint64_t bytes = 0;
+  for (const Packet& packet : packets) bytes += packet.payload.size();
+  return count(packets.size(), "datagram") + ", " + count(bytes, "byte");
+}
+
+// "2026-11-22 00:15:58 UTC"
+std::string date(std::uint64_t nanoseconds) {
+  auto seconds = static_cast<time_t>(nanoseconds / 1'000'000'000);
+  struct tm parts {};
+  char buffer[64];
+  if (gmtime_r(&seconds, &parts) == nullptr ||
+      strftime(buffer, sizeof(buffer), "%Y-%m-%d %H:%M:%S UTC", &parts) == 0)
+    return std::to_string(nanoseconds) + " ns";
+  return buffer;
+}
+
+void print_payload(std::ostream& out, const std::string& indent, const Bytes& payload) {
+  out << indent << "payload: " << count(payload.size(), "byte");
+  if (!payload.empty()) out << " " << text(payload);
+  out << "\n";
+}
+
+void print_text(std::ostream& out, const ImageSocket& entry, std::uint64_t number) {
+  const std::string indent(4, ' ');
+  const UdpSocket& socket = entry.socket;
+  out << "\n  socket " << number << "\n";
+  print_lines(out, indent, entry);
+  print_lines(out, indent, socket);
+
+  std::span<const ReceivedDatagram> datagrams = socket.receive_queue.datagrams;
+  out << indent << "receive queue: " << queue_size(datagrams) << "\n";
+  for (const ReceivedDatagram& datagram : datagrams) {
+    out << indent << "  " << text(datagram.source) << " to " << text(datagram.destination) << "\n";
+    print_lines(out, indent + "    ", datagram);
+    print_payload(out, indent + "    ", datagram.payload);
+  }
+  std::span<const SendQueue> sent;
+  if (socket.send_queue) sent = std::span(&*socket.send_queue, 1);
+  out << indent << "send queue: " << queue_size(sent) << "\n";
+  for (const SendQueue& queue : sent) {
+    print_lines(out, indent + "    ", queue);
+    print_payload(out, indent + "    ", queue.payload);
+  }
+  for (const Loss& loss : socket.losses)
+    out << indent << "not in this image: " << printable(loss.describe()) << "\n";
+}
+
+Result<void> show_as_text(ImageReader& reader, std::ostream& out) {
+  reader.rewind();
+  const ImageSummary& summary = reader.summary();
+  out << "image of version " << summary.major_version << "." << summary.minor_version << ": "
+      << count(summary.processes, "process") << ", " << count(summary.sockets, "socket") << ", "
+      << count(summary.datagrams, "datagram") << "; " << count(summary.bytes, "byte") << "\n";
+  std::uint64_t number = 0;
+  for (;;) {
+    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader.next());
+    if (!entry) return check(out);
+    if (const auto* process = std::get_if<ImageProcess>(&*entry)) {
+      out << "\nprocess " << process->pid << " (" << printable(process->comm) << ")";
+      if (process->dumped_at != 0) out << ", dumped at " << date(process->dumped_at);
+      out << "\n";
+    } else {
+      print_text(out, std::get<ImageSocket>(*entry), ++number);
+    }
+    SOCKREPAIR_TRY(check(out));
+  }
+}
+
+}  // namespace
+
+Result<void> show_text(ImageReader& reader, std::ostream& out) {
+  return internal::no_throw([&] { return show_as_text(reader, out); });
+}
+
+Result<void> show_json(ImageReader& reader, std::ostream& out) {
+  return internal::no_throw([&] { return show_as_json(reader, out); });
+}
+
+}  // namespace sockrepair
