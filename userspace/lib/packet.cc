@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <span>
+#include <type_traits>
 
 namespace sockrepair::internal {
 
@@ -23,7 +24,8 @@ constexpr std::size_t kFragmentUnit = 8;
 constexpr std::size_t kIpv6MinimumMtu = 1280;
 
 template <typename Header>
-void append(Packet& packet, const Header& header) {
+requires std::is_trivially_copyable_v<Header>
+void append_struct(Packet& packet, const Header& header) {
   const auto* begin = reinterpret_cast<const std::uint8_t*>(&header);
   packet.insert(packet.end(), begin, begin + sizeof(header));
 }
@@ -84,9 +86,9 @@ Packet build_ipv4(const ReceivedDatagram& datagram) {
 
   Packet packet;
   packet.reserve(total);
-  append(packet, ip);
+  append_struct(packet, ip);
   append(packet, datagram.headers);
-  append(packet, udp_header(datagram));
+  append_struct(packet, udp_header(datagram));
   append(packet, datagram.payload);
   return packet;
 }
@@ -118,14 +120,14 @@ void end_chain_with_fragment(Packet& headers, std::uint8_t& next_header) {
 std::vector<Packet> build_ipv6(const ReceivedDatagram& datagram, std::size_t mtu) {
   Packet body;
   body.reserve(sizeof(udphdr) + datagram.payload.size());
-  append(body, udp_header(datagram));
+  append_struct(body, udp_header(datagram));
   append(body, datagram.payload);
 
   std::size_t before = sizeof(ip6_hdr) + datagram.headers.size();
   if (before + body.size() <= mtu) {
     Packet packet;
     packet.reserve(before + body.size());
-    append(packet, ipv6_header(datagram, datagram.headers.size() + body.size()));
+    append_struct(packet, ipv6_header(datagram, datagram.headers.size() + body.size()));
     append(packet, datagram.headers);
     append(packet, body);
     return {packet};
@@ -152,9 +154,9 @@ std::vector<Packet> build_ipv6(const ReceivedDatagram& datagram, std::size_t mtu
     ip.ip6_plen =
         htons(static_cast<std::uint16_t>(headers.size() + sizeof(fragment) + part.size()));
     Packet& packet = packets.emplace_back();
-    append(packet, ip);
+    append_struct(packet, ip);
     append(packet, headers);
-    append(packet, fragment);
+    append_struct(packet, fragment);
     append(packet, part);
   }
   return packets;

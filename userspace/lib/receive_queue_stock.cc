@@ -45,8 +45,9 @@ constexpr char kSubject[] = "receive queue, datagram";
 constexpr std::size_t kLeastOverhead = 512;
 
 // A packet is in the queue when the call that sends it returns, unless its processing was handed to
-// another processor (RPS, threaded NAPI, ksoftirqd).
-constexpr std::chrono::milliseconds kDeliveryPatience{200};
+// another processor (RPS, threaded NAPI, ksoftirqd). So much waiting for all packets together:
+// where the first ones do not arrive, the others are not late.
+constexpr std::chrono::milliseconds kDeliveryPatience{300};
 constexpr std::chrono::microseconds kDeliveryPause{100};
 
 constexpr char kLoopback[] = "lo";
@@ -370,11 +371,14 @@ class Delivery {
   // Asks until `condition` is true or patience ends.
   template <typename Condition>
   Result<bool> wait_for(Condition&& condition) {
-    auto end = std::chrono::steady_clock::now() + kDeliveryPatience;
+    auto begin = std::chrono::steady_clock::now();
     for (;;) {
       SOCKREPAIR_TRY_ASSIGN(bool true_now, condition());
-      if (true_now) return true;
-      if (std::chrono::steady_clock::now() >= end) return false;
+      auto waited = std::chrono::steady_clock::now() - begin;
+      if (true_now || waited >= patience_) {
+        if (!true_now) patience_ -= std::min(patience_, waited);
+        return true_now;
+      }
       // poll(2) tells that there is a datagram, not that there is one more.
       std::this_thread::sleep_for(kDeliveryPause);
     }
@@ -456,7 +460,8 @@ class Delivery {
   // What was looked up: destination, interface asked for, mark.
   std::map<std::tuple<std::string, std::uint32_t, std::uint32_t>, std::uint32_t> interfaces_;
   std::size_t position_ = 0;  // bytes in front of what is delivered next
-  bool unseen_ = false;       // datagrams without a byte that were not peeked at are right there
+  std::chrono::steady_clock::duration patience_ = kDeliveryPatience;
+  bool unseen_ = false;  // datagrams without a byte that were not peeked at are right there
 };
 
 // Datagrams that GRO put together arrive one by one, as they were sent.

@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "sockrepair/error.h"
+#include "sockrepair/loss.h"
 #include "sockrepair/result.h"
+#include "sockrepair/udp_receive_queue.h"
 #include "sockrepair/udp_send_queue.h"
 
 // Matchers that take the Result of a call, never the ambient errno.
@@ -45,6 +47,12 @@ inline void PrintTo(const Error& error, std::ostream* out) {
 }
 inline void PrintTo(const SendQueue& queue, std::ostream* out) {
   *out << "\n" + queue.describe();
+}
+inline void PrintTo(const ReceivedDatagram& datagram, std::ostream* out) {
+  *out << "\n" + datagram.describe();
+}
+inline void PrintTo(const Loss& loss, std::ostream* out) {
+  *out << loss.describe();
 }
 inline void PrintTo(const IpAddress& address, std::ostream* out) {
   *out << address.to_string();
