@@ -7,6 +7,7 @@
 #include <netinet/udp.h>
 #include <sys/ioctl.h>
 
+#include "sockrepair/socket_options.h"
 #include "uapi.h"
 
 namespace sockrepair::sys {
@@ -82,6 +83,7 @@ std::string message_text(const msghdr& message, int flags) {
 std::string option_name(int level, int name) {
   for (const OptionName& row : kOptionNames)
     if (row.level == level && row.name == name) return row.text;
+  if (const SocketOption* row = find_socket_option(level, name)) return row->full_name();
   return "level " + std::to_string(level) + ", option " + std::to_string(name);
 }
 
@@ -111,6 +113,19 @@ Result<SocketAddress> getsockname(int fd) {
   if (::getsockname(fd, address.mutable_get(), address.mutable_size()) != 0)
     return Error{errno, call("getsockname", fd) + ")"};
   return address;
+}
+
+Result<SocketAddress> getpeername(int fd) {
+  SocketAddress address;
+  if (::getpeername(fd, address.mutable_get(), address.mutable_size()) != 0)
+    return Error{errno, call("getpeername", fd) + ")"};
+  return address;
+}
+
+Result<void> shutdown(int fd, int how) {
+  if (::shutdown(fd, how) != 0)
+    return Error{errno, call("shutdown", fd) + ", " + std::to_string(how) + ")"};
+  return {};
 }
 
 Result<std::size_t> sendmsg(int fd, const msghdr& message, int flags) {

@@ -21,7 +21,24 @@
 #define UDP_REPAIR_RECV_QUEUE 107
 #endif
 
+// linux/udplite.h
+#ifndef UDPLITE_SEND_CSCOV
+#define UDPLITE_SEND_CSCOV 10
+#endif
+#ifndef UDPLITE_RECV_CSCOV
+#define UDPLITE_RECV_CSCOV 11
+#endif
+
 // linux/in6.h, which does not get along with netinet/in.h
+#ifndef IPV6_MULTICAST_ALL
+#define IPV6_MULTICAST_ALL 29
+#endif
+#ifndef IPV6_ROUTER_ALERT_ISOLATE
+#define IPV6_ROUTER_ALERT_ISOLATE 30
+#endif
+#ifndef IPV6_RECVERR_RFC4884
+#define IPV6_RECVERR_RFC4884 31
+#endif
 #ifndef IPV6_FLOWINFO
 #define IPV6_FLOWINFO 11
 #endif
@@ -35,12 +52,20 @@
 #define IPV6_UNICAST_IF 76
 #endif
 
+// linux/in.h, likewise
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
+
 // asm-generic/socket.h
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
 #endif
 #ifndef SO_RCVMARK
 #define SO_RCVMARK 75
+#endif
+#ifndef SO_DEVMEM_DONTNEED
+#define SO_DEVMEM_DONTNEED 80
 #endif
 #ifndef SO_RCVPRIORITY
 #define SO_RCVPRIORITY 82

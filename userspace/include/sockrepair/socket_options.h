@@ -57,10 +57,9 @@ enum class OptionReading : std::uint8_t {
   kHidden,     // nothing; `note` says what a dump does about it
 };
 
-// When an option has to be set on a new socket, earliest first.
+// When an option has to be set on a new socket.
 enum class OptionMoment : std::uint8_t {
-  kBeforeBind,   // decides whether bind(2) succeeds, or is refused afterwards
-  kBound,        // any time; here, before datagrams are put into the receive queue
+  kBeforeBind,   // so that the first datagram that arrives finds it, or bind(2) needs it
   kAfterQueues,  // would drop, take or hide datagrams that are put into the queues
 };
 

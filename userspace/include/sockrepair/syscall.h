@@ -27,6 +27,9 @@ Result<Fd> socket(int domain, int type, int protocol);
 Result<void> bind(int fd, const SocketAddress& address);
 Result<void> connect(int fd, const SocketAddress& address);
 Result<SocketAddress> getsockname(int fd);
+Result<SocketAddress> getpeername(int fd);
+// `how` is SHUT_RD, SHUT_WR or SHUT_RDWR.
+Result<void> shutdown(int fd, int how);
 
 // The bytes sent or received. `message` must be valid until the call returns.
 Result<std::size_t> sendmsg(int fd, const msghdr& message, int flags);
