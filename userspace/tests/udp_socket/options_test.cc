@@ -30,12 +30,9 @@
 
 namespace sockrepair {
 
-// How GoogleTest prints these types.
+// How GoogleTest prints it.
 void PrintTo(const OptionValue& option, std::ostream* out) {
   *out << option.describe();
-}
-void PrintTo(const Loss& loss, std::ostream* out) {
-  *out << loss.describe();
 }
 
 }  // namespace sockrepair
