@@ -101,9 +101,12 @@ class Dumper {
   Result<void> read_identity() {
     SOCKREPAIR_TRY_ASSIGN(socket_.domain, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_DOMAIN));
     SOCKREPAIR_TRY_ASSIGN(int protocol, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_PROTOCOL));
-    if (protocol != IPPROTO_UDP || (socket_.domain != AF_INET && socket_.domain != AF_INET6)) {
+    SOCKREPAIR_TRY_ASSIGN(int type, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_TYPE));
+    if (protocol != IPPROTO_UDP || type != SOCK_DGRAM ||
+        (socket_.domain != AF_INET && socket_.domain != AF_INET6)) {
       return Error{EPROTONOSUPPORT, "descriptor " + std::to_string(fd_) + ": domain " +
-                                        std::to_string(socket_.domain) + ", protocol " +
+                                        std::to_string(socket_.domain) + ", type " +
+                                        std::to_string(type) + ", protocol " +
                                         std::to_string(protocol) +
                                         ", must be UDP of AF_INET or AF_INET6"};
     }
@@ -211,6 +214,10 @@ class Dumper {
     }
     const Endpoint& local = *socket_.local;
     if (!socket_.peer) socket_.address_chosen = !is_default_wildcard(local.address);
+    // Binding to an IPv6 address would have switched IPV6_V6ONLY on.
+    if (socket_.peer && local.address.family() == Family::kIpv6 &&
+        number(socket_.options, IPPROTO_IPV6, IPV6_V6ONLY) == 0)
+      socket_.address_chosen = false;
     if (local.port == 0) socket_.port_chosen = false;
     if (local.port != 0 && view_.ports && !view_.ports->contains(local.port))
       socket_.port_chosen = true;
