@@ -54,6 +54,9 @@ report: ## what the last boot said (FLAVOUR=)
 fastpath: ## the data path with and without the series: code, layouts, sizes, instruction counts
 	@scripts/fastpath
 
+bench-udp: ## dump and restore of UDP sockets with the series and without: system calls, time
+	@scripts/bench-udp
+
 check-series: ## all that reviewers' bots would say, patch by patch; CHECK='--fast' and the like
 	@scripts/check-series $(CHECK)
 
@@ -71,5 +74,5 @@ export-series: ## write the kernel tree's commits back into kernel-patches/
 gen-series: ## write selftests/ and Documentation/ into the series
 	@scripts/gen-series
 
-.PHONY: help run test shell setup fetch apply configure build-kernel build-user boot report \
+.PHONY: bench-udp help run test shell setup fetch apply configure build-kernel build-user boot report \
 	export-series fastpath gen-series check-series submit submit-dry-run

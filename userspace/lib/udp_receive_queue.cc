@@ -140,11 +140,15 @@ bool use_stock(std::optional<Method> wanted, const Error& error) {
 }
 
 Result<ReceiveQueueDump> dump(int fd, const ReceiveQueueDumpOptions& options) {
-  SOCKREPAIR_TRY(internal::udp_domain(fd));
+  std::optional<Error> refused;
   if (options.method != Method::kStock) {
     Result<ReceiveQueueDump> result = dump_by_kernel(fd);
-    if (result || !use_stock(options.method, result.error())) return result;
+    if (result) return result;
+    refused = result.error();
   }
+  // Of another socket there is more to say than that it lacks an option.
+  SOCKREPAIR_TRY(internal::udp_domain(fd));
+  if (refused && !use_stock(options.method, *refused)) return *refused;
   return internal::dump_by_peeking(fd);
 }
 

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+//
+// What it takes to dump and restore the receive queue of a UDP socket, by UDP_REPAIR_RECV_QUEUE and
+// the way every kernel has, and how fast the kernel hands a long datagram out. For `make
+// bench-udp`.
+//
+//   bench_udp begin
+//   dump: 1 x 100 bytes, kernel: 4 system calls, 31.5 us
+//   ...
+//   bench_udp end
+//
+// Times are medians; the two things compared are measured in turn, so that what else the machine
+// does hits both. System calls are counted by a tracer, memory management included. Needs root.
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sockrepair/syscall.h"
+#include "sockrepair/udp_receive_queue.h"
+#include "sockrepair/udp_send_queue.h"
+#include "uapi.h"
+#include "util/net_ns.h"
+
+namespace sockrepair {
+namespace {
+
+constexpr int kRepeats = 101;
+constexpr int kReadRepeats = 501;
+constexpr int kRoom = 16 << 20;
+constexpr std::uint16_t kPort = 6000;
+constexpr double kGoal = 0.9;
+
+[[noreturn]] void fail(const std::string& why) {
+  printf("bench_udp failed: %s\n", why.c_str());
+  fflush(stdout);
+  _exit(1);
+}
+
+template <typename T>
+T must(Result<T> result) {
+  if (!result) fail(result.error().describe());
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+struct Load {
+  const char* name;
+  std::size_t datagrams;
+  std::size_t bytes;
+};
+
+constexpr Load kLoads[] = {
+    {"1 x 100 bytes", 1, 100},
+    {"16 x 1000 bytes", 16, 1000},
+    {"256 x 200 bytes", 256, 200},
+    {"1 x 65507 bytes", 1, 65507},
+};
+
+Endpoint here(std::uint16_t port) {
+  return {IpAddress::parse("127.0.0.1").value(), port, 0};
+}
+
+Fd open_socket(std::uint16_t port) {
+  Fd fd = must(sys::socket(AF_INET, SOCK_DGRAM, 0));
+  must(sys::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, kRoom));
+  must(sys::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, kRoom));
+  must(sys::setsockopt(fd.get(), IPPROTO_IP, IP_PKTINFO, 1));
+  must(sys::bind(fd.get(), SocketAddress(here(port), AF_INET)));
+  return fd;
+}
+
+void fill(const Fd& fd, const Load& load) {
+  Fd sender = open_socket(0);
+  SocketAddress to(here(kPort), AF_INET);
+  std::vector<std::uint8_t> payload(load.bytes, 'x');
+  for (std::size_t i = 0; i < load.datagrams; ++i)
+    if (::sendto(sender.get(), payload.data(), payload.size(), 0, to.get(), to.size()) < 0)
+      fail("sendto(): " + errno_text(errno));
+  ReceiveQueueDump dump = must(dump_receive_queue(fd, {.method = Method::kStock}));
+  if (dump.queue.datagrams.size() != load.datagrams) fail("not all datagrams arrived");
+}
+
+double microseconds(const std::function<void()>& function) {
+  auto begin = std::chrono::steady_clock::now();
+  function();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)
+      .count();
+}
+
+double median(std::vector<double> samples) {
+  std::sort(samples.begin(), samples.end());
+  return samples[samples.size() / 2];
+}
+
+// --- system calls ---
+
+// The tracer counts what is between two of these, which the library never makes.
+constexpr long kMarker = SYS_getppid;
+
+// Runs `function` in a child and counts the system calls that it makes.
+int count_calls(const std::function<void()>& function) {
+  fflush(stdout);
+  pid_t child = ::fork();
+  if (child < 0) fail("fork(): " + errno_text(errno));
+  if (child == 0) {
+    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    ::raise(SIGSTOP);
+    ::syscall(kMarker);
+    function();
+    ::syscall(kMarker);
+    ::_exit(0);
+  }
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) fail("the child did not stop");
+  if (::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) != 0)
+    fail("PTRACE_SETOPTIONS: " + errno_text(errno));
+  int markers = 0;
+  int calls = 0;
+  for (;;) {
+    if (::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr) != 0)
+      fail("PTRACE_SYSCALL: " + errno_text(errno));
+    if (::waitpid(child, &status, 0) != child) fail("waitpid(): " + errno_text(errno));
+    if (WIFEXITED(status) || WIFSIGNALED(status)) break;
+    if (WSTOPSIG(status) != (SIGTRAP | 0x80)) continue;
+    __ptrace_syscall_info info{};
+    if (::ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof(info), &info) <= 0)
+      fail("PTRACE_GET_SYSCALL_INFO: " + errno_text(errno));
+    if (info.op != PTRACE_SYSCALL_INFO_ENTRY) continue;
+    if (static_cast<long>(info.entry.nr) == kMarker) {
+      ++markers;
+    } else if (markers == 1) {
+      ++calls;
+    }
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || markers != 2)
+    fail("what was to be counted did not end well");
+  return calls;
+}
+
+// --- dump and restore ---
+
+struct Cost {
+  int calls;
+  double time;
+};
+
+void print(const char* what, const Load& load, const Cost& kernel, const Cost& stock) {
+  for (auto [name, cost] : {std::pair("kernel", kernel), std::pair("stock", stock)})
+    printf("%s: %s, %s: %d system calls, %.1f us\n", what, load.name, name, cost.calls, cost.time);
+  printf("%s: %s, stock to kernel: %.1f times the system calls, %.1f times the time\n", what,
+         load.name, static_cast<double>(stock.calls) / kernel.calls, stock.time / kernel.time);
+}
+
+void compare_dumps(const Load& load) {
+  Fd fd = open_socket(kPort);
+  fill(fd, load);
+  auto dump = [&](Method method) {
+    ReceiveQueueDump result = must(dump_receive_queue(fd, {.method = method}));
+    if (result.queue.datagrams.size() != load.datagrams) fail("the dump is not whole");
+  };
+  std::vector<double> times[2];
+  for (int i = 0; i < kRepeats; ++i)
+    for (Method method : {Method::kKernel, Method::kStock})
+      times[static_cast<int>(method)].push_back(microseconds([&] { dump(method); }));
+  Cost costs[2];
+  for (Method method : {Method::kKernel, Method::kStock})
+    costs[static_cast<int>(method)] = {count_calls([&] { dump(method); }),
+                                       median(times[static_cast<int>(method)])};
+  print("dump", load, costs[0], costs[1]);
+}
+
+void compare_restores(const Load& load) {
+  ReceiveQueue queue;
+  {
+    Fd fd = open_socket(kPort);
+    fill(fd, load);
+    queue = must(dump_receive_queue(fd, {.method = Method::kKernel})).queue;
+  }
+  auto restore = [&](const Fd& fd, Method method) {
+    ReceiveQueueReport report = must(restore_receive_queue(fd, queue, {.method = method}));
+    if (report.restored != load.datagrams) fail("not all was restored");
+  };
+  std::vector<double> times[2];
+  for (int i = 0; i < kRepeats; ++i) {
+    for (Method method : {Method::kKernel, Method::kStock}) {
+      Fd fd = open_socket(kPort);
+      times[static_cast<int>(method)].push_back(microseconds([&] { restore(fd, method); }));
+    }
+  }
+  Cost costs[2];
+  for (Method method : {Method::kKernel, Method::kStock}) {
+    Fd fd = open_socket(kPort);
+    costs[static_cast<int>(method)] = {count_calls([&] { restore(fd, method); }),
+                                       median(times[static_cast<int>(method)])};
+  }
+  print("restore", load, costs[0], costs[1]);
+}
+
+// --- one long datagram ---
+
+// True if the goal is met.
+bool compare_reads() {
+  constexpr Load kLong = {"1 x 65507 bytes", 1, 65507};
+  constexpr std::size_t kBuffer = 80 * 1024;
+  Fd fd = open_socket(kPort);
+  fill(fd, kLong);
+  must(set_udp_repair(fd, true));
+  std::unique_ptr<std::uint8_t[]> buffer(new std::uint8_t[kBuffer]());
+
+  auto peek = [&] {
+    alignas(cmsghdr) std::uint8_t control[256];
+    SocketAddress from;
+    iovec part{buffer.get(), kBuffer};
+    msghdr message{};
+    message.msg_name = from.mutable_get();
+    message.msg_namelen = from.size();
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    if (must(sys::recvmsg(fd.get(), message, MSG_PEEK | MSG_DONTWAIT)) != kLong.bytes)
+      fail("recvmsg() read less than the datagram");
+  };
+  auto read = [&] {
+    udp_repair_recv_queue header{};
+    header.size = sizeof(header);
+    header.entry_size = sizeof(udp_repair_datagram);
+    memcpy(buffer.get(), &header, sizeof(header));
+    socklen_t written = must(
+        sys::getsockopt_bytes(fd.get(), SOL_UDP, UDP_REPAIR_RECV_QUEUE, buffer.get(), kBuffer));
+    if (written < kLong.bytes) fail("the dump is shorter than the datagram");
+  };
+  auto dump = [&] { (void)must(dump_receive_queue(fd, {.method = Method::kKernel})); };
+
+  std::vector<double> peeks, reads, dumps;
+  for (int i = 0; i < kReadRepeats; ++i) {
+    peeks.push_back(microseconds(peek));
+    reads.push_back(microseconds(read));
+    dumps.push_back(microseconds(dump));
+  }
+  double speed = median(peeks) / median(reads);
+  printf("read: %s, recvmsg(MSG_PEEK): %.1f us\n", kLong.name, median(peeks));
+  printf(
+      "read: %s, getsockopt(UDP_REPAIR_RECV_QUEUE): %.1f us, %.2f of the speed of recvmsg(), "
+      "goal %.1f %s\n",
+      kLong.name, median(reads), speed, kGoal, speed >= kGoal ? "met" : "MISSED");
+  printf(
+      "read: %s, dump_receive_queue(), a value with a copy of its own: %.1f us, %.2f of the "
+      "speed of recvmsg()\n",
+      kLong.name, median(dumps), median(peeks) / median(dumps));
+  return speed >= kGoal;
+}
+
+int run() {
+  printf("bench_udp begin\n");
+  for (const Load& load : kLoads) compare_dumps(load);
+  for (const Load& load : kLoads) compare_restores(load);
+  bool met = compare_reads();
+  printf("bench_udp end\n");
+  return met ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace sockrepair
+
+int main() {
+  using namespace sockrepair;
+  test::NetNs ns = must(test::NetNs::create());
+  return ns.run(run);
+}
