@@ -66,6 +66,9 @@ submit-dry-run: ## send the series to an SMTP server on loopback and apply what 
 submit: ## write a series out as it would be mailed; mails nothing; SUBMIT='--series net' and the like
 	@scripts/submit $(SUBMIT)
 
+fuzz: ## 10,000,000 random calls of TCP_REPAIR in the debug kernel (N=, SEED=)
+	@scripts/fuzz
+
 ##@ For developers
 
 export-series: ## write the kernel tree's commits back into kernel-patches/
@@ -74,5 +77,5 @@ export-series: ## write the kernel tree's commits back into kernel-patches/
 gen-series: ## write selftests/ and Documentation/ into the series
 	@scripts/gen-series
 
-.PHONY: bench-udp help run test shell setup fetch apply configure build-kernel build-user boot report \
-	export-series fastpath gen-series check-series submit submit-dry-run
+.PHONY: help run test shell setup fetch apply configure build-kernel build-user boot report \
+	bench-udp export-series fastpath fuzz gen-series check-series submit submit-dry-run

@@ -8,19 +8,22 @@
     cases.py guests SUITES                     the guests that run all suites, one a line
 
 NAME is a case (fixture.variant.test, Suite.Test/Param), a suite of suites.txt, or SUITE:CASE. A
-case that several suites have (64-bit and 32-bit) stands for all of them. If nothing has the name,
-the closest ones are listed and the exit status is 1.
+case that several suites have (64-bit and 32-bit) stands for all of them. A case of a fuzzer is named
+by its arguments, SUITE:seed=7.case=12. If nothing has the name, the closest ones are listed and the
+exit status is 1.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 # The columns of kselftest_harness.h's list: fixture, variant, test; a longer name moves the next.
 FIXTURE_WIDTH, VARIANT_WIDTH = 20, 25
+ARGUMENTS = re.compile(r"[a-z]+=\d+(\.[a-z]+=\d+)*")
 
 
 def kselftest_names(listing: str) -> list[str]:
@@ -64,7 +67,7 @@ def gtest_names(listing: str) -> list[str]:
 
 
 def list_cases(suite: str, kind: str, program: str) -> int:
-    if kind == "ktap":
+    if kind in ("ktap", "fuzz"):
         return 0
     argument = "-l" if kind == "kselftest" else "--gtest_list_tests"
     done = subprocess.run([program, argument], stdin=subprocess.DEVNULL, capture_output=True,
@@ -79,10 +82,14 @@ def list_cases(suite: str, kind: str, program: str) -> int:
     return 0
 
 
+def read_rows(text: str) -> list[list[str]]:
+    rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return [row for row in rows if row]
+
+
 def read_suites(text: str) -> dict[str, list[str]]:
     """The suites of suites.txt and their column GUESTS, in order."""
-    rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return {row[0]: row[2].split(",") for row in rows if row}
+    return {row[0]: row[2].split(",") for row in read_rows(text)}
 
 
 def runs_in(guests: list[str], guest: str) -> bool:
@@ -106,9 +113,18 @@ def all_guests(suites: dict[str, list[str]]) -> list[str]:
             for flavour, its in numbers.items() for number in sorted(its)]
 
 
-def find(name: str, suites: dict[str, list[str]], cases: list[tuple[str, str]]) -> list[str]:
+def read_fuzzers(text: str) -> set[str]:
+    """The suites whose cases have no names but their arguments."""
+    return {row[0] for row in read_rows(text) if row[1] == "fuzz"}
+
+
+def find(name: str, suites: dict[str, list[str]], cases: list[tuple[str, str]],
+         fuzzers: set[str] | None = None) -> list[str]:
     """`name` as SUITE or SUITE:CASE, in any flavour; empty if there is no such thing."""
     if name in suites:
+        return [name]
+    suite, _, case = name.partition(":")
+    if suite in (fuzzers or ()) and ARGUMENTS.fullmatch(case):
         return [name]
     return [f"{s}:{c}" for s, c in cases if name in (c, f"{s}:{c}")]
 
@@ -122,10 +138,11 @@ def close_names(name: str, suites: dict[str, list[str]], cases: list[tuple[str, 
 
 
 def find_main(name: str, flavour: str, suites_file: str, cases_file: str) -> int:
-    suites = read_suites(Path(suites_file).read_text())
+    text = Path(suites_file).read_text()
+    suites = read_suites(text)
     rows = (line.split("\t") for line in Path(cases_file).read_text().splitlines())
     cases = [(row[0], row[2]) for row in rows]
-    found = find(name, suites, cases)
+    found = find(name, suites, cases, read_fuzzers(text))
     if not found:
         print(f"no test, and no suite, is called {name}", file=sys.stderr)
         if near := close_names(name, suites, cases):

@@ -13,6 +13,7 @@ setup() {
     fake "$step" 'true'
   done
   part test-offline offline '3 passed, 0 failed, 0 skipped'
+  part fuzz fuzz '1 passed, 0 failed, 0 skipped'
   part fastpath fastpath '4 passed, 0 failed, 0 skipped'
   part test-series series '5 passed, 0 failed, 0 skipped'
   cp "$SCRIPTS/test-offline" "$SCRIPTS/report"
@@ -48,8 +49,8 @@ last_line() {
 @test "the last line is the sum of all parts" {
   run "$SCRIPTS/test"
   ((status == 0))
-  [[ $(last_line) == '42 passed, 0 failed, 3 skipped' ]]
-  [[ $output == *'[1/15] setup'* && $output == *'[10/15 debug.2] boot debug.2'* ]]
+  [[ $(last_line) == '43 passed, 0 failed, 3 skipped' ]]
+  [[ $output == *'[1/16] setup'* && $output == *'[10/16 debug.2] boot debug.2'* ]]
 }
 
 @test "the guests run at the same time" {
@@ -70,7 +71,7 @@ last_line() {
   echo '9 passed, 1 failed, 1 skipped' >"$CACHE/plain.summary"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '41 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '42 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a failed test of the scripts fails the whole" {
@@ -78,7 +79,7 @@ last_line() {
     echo '2 passed, 1 failed, 0 skipped' >$CACHE/run/offline/summary; exit 1"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '41 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '42 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a step that cannot run is a failure, and the count is still the last line" {
@@ -101,7 +102,7 @@ last_line() {
   echo '2 passed, 1 failed, 1 skipped' >"$CACHE/debug.2.summary"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '42 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '43 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a summary that cannot be read is a failure" {

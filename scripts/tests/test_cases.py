@@ -84,6 +84,18 @@ class Find(unittest.TestCase):
     def test_suite(self) -> None:
         self.assertEqual(["udp_witness"], cases.find("udp_witness", SUITES, CASES))
 
+    def test_a_case_of_a_fuzzer_is_named_by_its_arguments(self) -> None:
+        for name in ("fuzz:seed=7.case=12", "fuzz:calls=5"):
+            self.assertEqual([name], cases.find(name, SUITES, CASES, {"fuzz"}))
+        for name in ("fuzz:", "fuzz:seed", "fuzz:seed=", "fuzz:seed=-1", "fuzz:seed=1.",
+                     "fuzz:seed=1 case=2", "other:seed=7"):
+            self.assertEqual([], cases.find(name, SUITES, CASES, {"fuzz"}))
+
+    def test_fuzzers_are_the_suites_of_that_kind(self) -> None:
+        self.assertEqual({"a"}, cases.read_fuzzers("a fuzz plain 60 /tests/a\n"
+                                                   "# b fuzz plain 60 /tests/b\n"
+                                                   "c ktap plain,debug 60 /tests/c\n"))
+
     def test_part_of_a_name_is_no_name(self) -> None:
         self.assertEqual([], cases.find("s.v4", SUITES, CASES))
         self.assertEqual(["s.v4.get"], cases.close_names("s.v4", SUITES, CASES))
