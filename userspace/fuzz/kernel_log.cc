@@ -33,8 +33,8 @@ bool is_splat(std::string_view line) {
   for (std::string_view sign :
        {"WARNING:", "BUG:", "KASAN:", "UBSAN:", "INFO: task", "INFO: rcu", "Oops",
         "general protection", "refcount_t:", "possible circular", "possible recursive",
-        "suspicious RCU", "inconsistent lock", "bad unlock balance", "lockup", "ODEBUG:",
-        "unreferenced object", "list_add corruption", "list_del corruption"}) {
+        "suspicious RCU", "inconsistent lock", "bad unlock balance", "lockup",
+        "ODEBUG:", "unreferenced object", "list_add corruption", "list_del corruption"}) {
     if (line.find(sign) != line.npos) return true;
   }
   return false;

@@ -28,10 +28,10 @@ constexpr std::uint32_t kMaxMss = 65535;
 constexpr std::uint32_t kMaxScale = 14;
 constexpr std::uint32_t kMaxWindow = 65535U << kMaxScale;
 
-constexpr const char* kOpNames[] = {"socket", "pair",    "twins",  "lonely",     "set",
-                                    "options", "window",  "send",   "receive",    "connect",
-                                    "disconnect", "bind", "shutdown", "listen",   "accept",
-                                    "info",   "get",     "ioctl",  "close",      "fork"};
+constexpr const char* kOpNames[] = {"socket",     "pair",   "twins",    "lonely",  "set",
+                                    "options",    "window", "send",     "receive", "connect",
+                                    "disconnect", "bind",   "shutdown", "listen",  "accept",
+                                    "info",       "get",    "ioctl",    "close",   "fork"};
 static_assert(std::size(kOpNames) == static_cast<std::size_t>(Op::kCount));
 
 // An option that has nothing to do with TCP_REPAIR, but with what it sets; values below `limit`.
@@ -71,12 +71,9 @@ struct Errors {
   std::initializer_list<int> errors;
 };
 const Errors kErrors[] = {
-    {TCP_REPAIR, {EPERM, EINVAL}},
-    {TCP_REPAIR_QUEUE, {EPERM, EINVAL}},
-    {TCP_QUEUE_SEQ, {EPERM, EINVAL}},
-    {TCP_REPAIR_OPTIONS, {EPERM, EINVAL, EFBIG}},
-    {TCP_TIMESTAMP, {EPERM, EINVAL}},
-    {TCP_REPAIR_WINDOW, {EPERM, EINVAL}},
+    {TCP_REPAIR, {EPERM, EINVAL}},    {TCP_REPAIR_QUEUE, {EPERM, EINVAL}},
+    {TCP_QUEUE_SEQ, {EPERM, EINVAL}}, {TCP_REPAIR_OPTIONS, {EPERM, EINVAL, EFBIG}},
+    {TCP_TIMESTAMP, {EPERM, EINVAL}}, {TCP_REPAIR_WINDOW, {EPERM, EINVAL}},
 };
 
 constexpr const char* kFieldNames[] = {"snd_wl1", "snd_wnd", "max_window", "rcv_wnd", "rcv_wup"};
@@ -96,7 +93,8 @@ void append_options(std::string& text, const Call& call) {
 }
 
 void append_window(std::string& text, const WindowChange& window) {
-  if (window.plain) append(text, " snd_wnd=%u rcv_wnd=%u", window.plain_snd_wnd, window.plain_rcv_wnd);
+  if (window.plain)
+    append(text, " snd_wnd=%u rcv_wnd=%u", window.plain_snd_wnd, window.plain_rcv_wnd);
   for (int i = 0; i < window.count; ++i) {
     const WindowChange::Step& step = window.steps[i];
     append(text, " %s%s%u", kFieldNames[step.field], step.add ? "+=" : "=", step.number);
@@ -202,7 +200,7 @@ Call Sequence::next() {
     return next_of_burst();
   }
   if (random_.one_in(3)) {
-    burst_ = 8 + random_.below(40);
+    burst_ = 16 + random_.below(64);
     burst_slot_ = slot();
   }
   return next_of_any();
@@ -230,8 +228,9 @@ Call Sequence::repair_call(std::uint8_t at) {
   }
   if (what < 10) {
     return set(at, IPPROTO_TCP, TCP_REPAIR_QUEUE,
-               random_.one_in(8) ? number() : random_.pick<std::uint32_t>({TCP_NO_QUEUE, TCP_RECV_QUEUE,
-                                                                    TCP_SEND_QUEUE}));
+               random_.one_in(8)
+                   ? number()
+                   : random_.pick<std::uint32_t>({TCP_NO_QUEUE, TCP_RECV_QUEUE, TCP_SEND_QUEUE}));
   }
   if (what < 14) return set(at, IPPROTO_TCP, TCP_QUEUE_SEQ, number());
   if (what < 18) return set(at, IPPROTO_TCP, TCP_TIMESTAMP, number());
@@ -250,16 +249,16 @@ Call Sequence::next_of_any() {
   Call call;
   call.slot = slot();
   const std::uint32_t what = random_.below(128);
-  if (what < 5) {
+  if (what < 3) {
     call.op = Op::kSocket;
     call.v6 = random_.one_in(3);
-  } else if (what < 8) {
+  } else if (what < 5) {
     call.op = Op::kPair;
     add_connection(call);
-  } else if (what < 14) {
+  } else if (what < 9) {
     call.op = Op::kTwins;
     add_connection(call);
-  } else if (what < 19) {
+  } else if (what < 13) {
     call.op = Op::kLonely;
     add_connection(call);
   } else if (what < 44) {
@@ -324,8 +323,8 @@ Call Sequence::get(std::uint8_t at) {
   call.op = Op::kGet;
   call.slot = at;
   call.level = IPPROTO_TCP;
-  call.name = random_.pick({TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_MAXSEG, TCP_TIMESTAMP,
-                            TCP_REPAIR_WINDOW});
+  call.name = random_.pick(
+      {TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_MAXSEG, TCP_TIMESTAMP, TCP_REPAIR_WINDOW});
   call.length = call.name == TCP_REPAIR_WINDOW ? sizeof(tcp_repair_window) : sizeof(int);
   if (random_.one_in(8)) call.length = random_.below(64);
   return call;
@@ -385,8 +384,7 @@ Call Sequence::send(std::uint8_t at) {
   Call call;
   call.op = Op::kSend;
   call.slot = at;
-  call.flags =
-      random_.pick<int>({0, 0, 0, MSG_MORE, MSG_OOB, MSG_EOR, MSG_ZEROCOPY, MSG_FASTOPEN});
+  call.flags = random_.pick<int>({0, 0, 0, MSG_MORE, MSG_OOB, MSG_EOR, MSG_ZEROCOPY, MSG_FASTOPEN});
   call.length = random_.one_in(16) ? random_.below(1 << 16) : random_.below(3000);
   call.v6 = random_.one_in(3);
   call.peer_port = port();
@@ -401,8 +399,8 @@ Call Sequence::set_something(std::uint8_t at) {
 std::uint32_t Sequence::number() {
   switch (random_.below(4)) {
     case 0:
-      return random_.pick<std::uint32_t>({0, 1, 87, 88, 535, 536, 1460, 32767, 65535, 65536,
-                                          0x7fffffff, 0x80000000, 0xffffffff});
+      return random_.pick<std::uint32_t>(
+          {0, 1, 87, 88, 535, 536, 1460, 32767, 65535, 65536, 0x7fffffff, 0x80000000, 0xffffffff});
     case 1: {
       const std::uint32_t window = 65535U << random_.below(15);
       return window + random_.below(3) - 1;
@@ -459,7 +457,8 @@ bool error_is_documented(int level, int name, int error) {
   // The descriptor was closed under our hands, or memory is short.
   if (error == 0 || error == EBADF || error == ENOTSOCK || error == ENOMEM) return true;
   for (const Errors& row : kErrors)
-    if (row.name == name) return std::find(row.errors.begin(), row.errors.end(), error) != row.errors.end();
+    if (row.name == name)
+      return std::find(row.errors.begin(), row.errors.end(), error) != row.errors.end();
   return true;
 }
 

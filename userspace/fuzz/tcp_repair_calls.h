@@ -11,8 +11,8 @@
 
 #include "random.h"
 
-// What the fuzzer of TCP_REPAIR does, as values: random sequences of calls, which follow from a seed
-// and nothing else, and what no kernel may answer to them.
+// What the fuzzer of TCP_REPAIR does, as values: random sequences of calls, which follow from a
+// seed and nothing else, and what no kernel may answer to them.
 //
 //   Sequence sequence(case_seed(seed, 17), 0);
 //   for (int i = 0; i < kStepsPerThread; ++i) puts(to_string(sequence.next()).c_str());

@@ -66,6 +66,13 @@ bool makes_socket(Op op) {
   return op == Op::kSocket || op == Op::kPair || op == Op::kTwins || op == Op::kLonely;
 }
 
+// A listener counts connections there, and a reset purges the queues but not the counters.
+bool counters_are_wrong(const tcp_info& info) {
+  if (info.tcpi_state == kClose || info.tcpi_state == kListen) return false;
+  return info.tcpi_snd_cwnd > 1U << 30 || info.tcpi_unacked > 1U << 30 ||
+         info.tcpi_sacked + info.tcpi_lost > info.tcpi_unacked;
+}
+
 }  // namespace
 
 Sockets::Sockets(std::uint64_t case_number)
@@ -152,8 +159,8 @@ int Hand::set_by_ring(int fd, int level, int name, const void* value, std::uint3
 }
 
 int Hand::set_options(int fd, const Call& call) {
-  const int result = set(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, call.options.data(), call.length,
-                         call.ring);
+  const int result =
+      set(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, call.options.data(), call.length, call.ring);
   if (result == 0 && !options_may_be_right(call.options, call.length))
     complain("options accepted: %s", to_string(call).c_str());
   return result;
@@ -190,10 +197,13 @@ int Hand::look(int fd) {
   tcp_info info{};
   socklen_t length = sizeof(info);
   const int result = count(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length));
-  // A listener counts connections there, and a reset purges the queues but not the counters.
-  if (result != 0 || info.tcpi_state == kClose || info.tcpi_state == kListen) return result;
-  if (info.tcpi_snd_cwnd > 1U << 30 || info.tcpi_sacked + info.tcpi_lost > info.tcpi_unacked ||
-      info.tcpi_unacked > 1U << 30)
+  if (result != 0) return result;
+  if (counters_are_wrong(info)) {
+    // The state is read before the socket is locked: a reset can have come in between.
+    length = sizeof(info);
+    if (count(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length)) != 0) return 0;
+  }
+  if (counters_are_wrong(info))
     complain("state %u cwnd %u unacked %u sacked %u lost %u retrans %u", info.tcpi_state,
              info.tcpi_snd_cwnd, info.tcpi_unacked, info.tcpi_sacked, info.tcpi_lost,
              info.tcpi_retrans);

@@ -59,8 +59,8 @@ class Hand {
   Hand& operator=(const Hand&) = delete;
   ~Hand();
 
-  // The system calls that `call` stands for; none when its slot is empty. What the last of them returned, or minus an errno
-  // number; for people, choices never depend on it.
+  // The system calls that `call` stands for; none when its slot is empty. What the last of them
+  // returned, or minus an errno number; for people, choices never depend on it.
   int make(const Call& call, Sockets& sockets);
 
   // As make(), and adds to times().
