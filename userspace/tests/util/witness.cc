@@ -12,6 +12,8 @@
 
 #include <utility>
 
+#include "try.h"
+#include "util/task_file_iterator.h"
 #include "witness.skel.h"
 
 namespace sockrepair::test {
@@ -234,17 +236,12 @@ std::vector<std::string> memory_changes(const witness_raw& before, const witness
 // ---------------------------------------------------------------------------------------- loading
 
 struct Witness::State {
-  witness_bpf* skeleton = nullptr;
-  bpf_link* iterator = nullptr;
-  pid_t tid = 0;  // that `iterator` was made for
+  // `iterator` goes first.
+  std::unique_ptr<witness_bpf, void (*)(witness_bpf*)> skeleton;
+  TaskFileIterator iterator;
 
-  State() = default;
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() {
-    bpf_link__destroy(iterator);
-    witness_bpf__destroy(skeleton);
-  }
+  explicit State(witness_bpf* loaded)
+      : skeleton(loaded, witness_bpf__destroy), iterator(loaded->progs.witness_read) {}
 };
 
 Witness::Witness(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -253,44 +250,25 @@ Witness& Witness::operator=(Witness&&) noexcept = default;
 Witness::~Witness() = default;
 
 Result<Witness> Witness::load() {
-  auto state = std::make_unique<State>();
-  state->skeleton = witness_bpf__open_and_load();
-  if (state->skeleton == nullptr) return Error{errno, "load of the witness programs"};
+  witness_bpf* skeleton = witness_bpf__open_and_load();
+  if (skeleton == nullptr) return Error{errno, "load of the witness programs"};
+  auto state = std::make_unique<State>(skeleton);
   state->skeleton->bss->target_tgid = static_cast<__u32>(getpid());
   // The iterator is made by look(), for one thread; this attaches the counters.
   bpf_program__set_autoattach(state->skeleton->progs.witness_read, false);
-  if (int err = witness_bpf__attach(state->skeleton); err != 0)
+  if (int err = witness_bpf__attach(state->skeleton.get()); err != 0)
     return Error{-err, "attach of the call counters"};
   return Witness(std::move(state));
 }
 
 Result<Sighting> Witness::look(int fd) {
   witness_bpf& skeleton = *state_->skeleton;
-  if (state_->tid != gettid()) {
-    bpf_link__destroy(state_->iterator);
-    state_->tid = gettid();
-    bpf_iter_link_info info{};
-    info.task.tid = static_cast<__u32>(state_->tid);
-    LIBBPF_OPTS(bpf_iter_attach_opts, options);
-    options.link_info = &info;
-    options.link_info_len = sizeof(info);
-    state_->iterator = bpf_program__attach_iter(skeleton.progs.witness_read, &options);
-    if (state_->iterator == nullptr) return Error{errno, "bpf_program__attach_iter(task_file)"};
-  }
-
-  Fd iterator(bpf_iter_create(bpf_link__fd(state_->iterator)));
-  if (!iterator) return Error{errno, "bpf_iter_create(task_file)"};
   skeleton.bss->target_fd = fd;
   skeleton.bss->found = 0;
   skeleton.bss->too_large = 0;
   memset(&skeleton.bss->snapshot, 0, sizeof(skeleton.bss->snapshot));
   memset(&skeleton.bss->raw, 0, sizeof(skeleton.bss->raw));
-  char unused[64];
-  ssize_t n;
-  do {
-    n = ::read(iterator.get(), unused, sizeof(unused));
-  } while (n > 0 || (n < 0 && errno == EAGAIN));
-  if (n < 0) return Error{errno, "read(task_file iterator)"};
+  SOCKREPAIR_TRY(state_->iterator.run());
 
   std::string what = "look at descriptor " + std::to_string(fd);
   if (skeleton.bss->found == 0) return Error{ENOTSOCK, what};
