@@ -55,7 +55,7 @@ const std::vector<Change> kChanges = {
     {"window",
      lonely,
      [](const Fd& fd) {
-       return set_window(fd, {kRcvSeq - 1, 1000, 2000, 3000, kRcvSeq - 4});
+       return set_window(fd, {kRcvSeq - 1, 800, 900, 3000, kRcvSeq - 4});
      },
      {"snd_wl1", "snd_wnd", "max_window", "rcv_wnd", "rcv_wup", "rcv_mwnd_seq", "mss_cache"}},
     {"queue",
