@@ -125,6 +125,15 @@ Result<TwoHosts> TwoHosts::create(const Options& options) {
   return TwoHosts{std::move(sender), std::move(receiver)};
 }
 
+Result<void> TwoHosts::replace_receiver(const Options& options) {
+  SOCKREPAIR_TRY_ASSIGN(NetNs fresh, NetNs::create());
+  SOCKREPAIR_TRY(receiver.ip("link set wire0 netns " + fresh.path() + "\n"));
+  SOCKREPAIR_TRY(set_up(fresh, "2", "1", options));
+  for (const NetNs* ns : {&sender, &fresh}) SOCKREPAIR_TRY(wait_until_running(*ns, kWire));
+  receiver = std::move(fresh);
+  return {};
+}
+
 IpAddress sender_address(Family family) {
   return IpAddress::parse(family == Family::kIpv4 ? "10.0.0.1" : "fd00::1").value();
 }

@@ -38,6 +38,12 @@ struct TwoHosts {
   static Result<TwoHosts> create(const Options& options);
   static Result<TwoHosts> create() { return create(Options{}); }
 
+  // Takes the cable out of the receiver and plugs it into a new host with the same addresses, as a
+  // migration does. Sockets of the old receiver stay where they are, without a network. The new
+  // one has the kernel's own sysctls.
+  Result<void> replace_receiver(const Options& options);
+  Result<void> replace_receiver() { return replace_receiver(Options{}); }
+
   NetNs sender;
   NetNs receiver;
 };
