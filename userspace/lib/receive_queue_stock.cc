@@ -99,6 +99,7 @@ struct Receiver {
   std::optional<Endpoint> peer;
   std::uint32_t bound_ifindex;
   bool shared;  // other sockets may be bound to the same address and port
+  bool group;   // SO_REUSEPORT
   std::uint64_t cookie;
 };
 
@@ -117,6 +118,7 @@ Result<Receiver> inspect(int fd, int domain) {
   SOCKREPAIR_TRY_ASSIGN(int address_shared, sys::getsockopt<int>(fd, SOL_SOCKET, SO_REUSEADDR));
   SOCKREPAIR_TRY_ASSIGN(int port_shared, sys::getsockopt<int>(fd, SOL_SOCKET, SO_REUSEPORT));
   receiver.shared = address_shared != 0 || port_shared != 0;
+  receiver.group = port_shared != 0;
   SOCKREPAIR_TRY_ASSIGN(receiver.cookie, sys::getsockopt<std::uint64_t>(fd, SOL_SOCKET, SO_COOKIE));
   return receiver;
 }
@@ -231,7 +233,8 @@ class Aim {
     return false;
   }
 
-  // A socket with more in common with the packet than the group, or met first, gets it.
+  // The kernel takes the first that fits best; if it meets a group first, one of the group. A
+  // socket that was bound last is met first on an IPv4 address.
   Result<void> leave_group(const ReceivedDatagram&, std::uint32_t) {
     return borrowed_.set(SOL_SOCKET, SO_REUSEPORT, 0);
   }
@@ -242,7 +245,9 @@ class Aim {
     return borrowed_.set(SOL_SOCKET, SO_BINDTOIFINDEX, static_cast<int>(ifindex));
   }
 
+  // Takes a socket out of its group for good: only for one that is out of it, or has none.
   Result<void> connect_to_source(const ReceivedDatagram& datagram, std::uint32_t) {
+    if (receiver_.group && !receiver_.peer) return Error{EBUSY, "SO_REUSEPORT is set"};
     connected_ = true;
     return sys::connect(receiver_.fd, SocketAddress(datagram.source, receiver_.domain));
   }

@@ -128,7 +128,7 @@ struct udp_repair_send_queue {
  * @next: out: @first of the call that goes on after the last entry
  * @queued: out: datagrams in the queue, also those before @first
  * @next_len: out: bytes that the entry of the datagram at @next takes, 0 when
- *	the queue ends before @next. When @count is 0 and @next_len is not, the
+ *	the queue ends before @next. When it is not 0 and @next is @first, the
  *	buffer has to be at least @size + @next_len bytes long.
  * @reserved: 0
  *
