@@ -134,7 +134,7 @@ struct dump {
 	socklen_t len;
 	union {
 		struct udp_repair_recv_queue hdr;
-		__u8 raw[1 << 20];
+		__u8 raw[1 << 18];
 	} __attribute__((aligned(8)));
 };
 
