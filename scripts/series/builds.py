@@ -10,6 +10,7 @@ complete however it was reached.
 import collections
 import dataclasses
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -28,7 +29,8 @@ SPARSE_FLAGS = "-D__typeof_unqual__=__typeof__"
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A configuration to build in; `config` are the lines on top of allnoconfig."""
+    """A configuration to build in; `config` are the lines on top of allnoconfig. With `off`
+    nothing that the series adds to Kconfig is asked for."""
 
     name: str
     what: str
@@ -36,6 +38,7 @@ class Variant:
     fragments: tuple[str, ...]
     config: str
     sparse: bool = False
+    off: bool = False
 
 
 # As the guest that runs the tests, without what boots and observes it.
@@ -43,7 +46,7 @@ FRAGMENTS = ("10", "20", "30", "35")
 
 VARIANTS = {v.name: v for v in (
     Variant("on", "option on", "x86_64", FRAGMENTS, "", sparse=True),
-    Variant("off", "option off", "x86_64", FRAGMENTS, "# CONFIG_INET_REPAIR is not set\n"),
+    Variant("off", "option off", "x86_64", FRAGMENTS, "", off=True),
     Variant("minimal", "allnoconfig, networking and the option", "x86_64", (),
             "CONFIG_64BIT=y\nCONFIG_NET=y\nCONFIG_INET=y\nCONFIG_INET_REPAIR=y\n"),
     Variant("i386", "option on, 32-bit x86", "i386", FRAGMENTS, "# CONFIG_64BIT is not set\n"),
@@ -150,6 +153,8 @@ class Builder:
             name = re.match(r"(?:# )?(CONFIG_\w+)[ =]", line)
             if name:
                 wanted[name[1]] = line
+        if variant.off:
+            wanted |= {n: f"# {n} is not set" for n in map("CONFIG_".__add__, self.symbols)}
         if variant.arch == "i386":
             wanted = {n: t for n, t in wanted.items() if n != "CONFIG_IA32_EMULATION"}
         return wanted
@@ -191,7 +196,8 @@ class Builder:
                                                                 Path("/")).text \
             if variant.sparse else run(["gcc", "--version"], Path("/")).text
         key = hashlib.sha256("\0".join([
-            tree, tools, json.dumps(self.wanted(variant)), *targets, Path(__file__).read_text(encoding="utf-8")
+            tree, tools, json.dumps(self.wanted(variant)), *targets, *map(inspect.getsource, (
+                parse, Builder.command, Builder.configure, Builder._build))
         ]).encode()).hexdigest()[:24]
         known = self.folder / "states" / f"{variant.name}-{key}.json"
         state = _load(known)
