@@ -108,8 +108,8 @@ def write(bench: Bench, series: str, made: list[str], version: int, letter: tupl
     onto = bench.before(bench.series[series][0])
     need(git(tree, "-c", "core.abbrev=12", "format-patch", "-q", "--cover-letter",
              f"--base={bench.work.base}", f"--subject-prefix=PATCH {series}",
-             *([f"-v{version}"] if version > 1 else []), "--cover-from-description=none", "--no-signature", "--stat=72",
-             "-o", str(out), f"{onto}..{made[-1]}", env={
+             *([f"-v{version}"] if version > 1 else []), "--cover-from-description=none",
+             "--no-signature", "--stat=72", "-o", str(out), f"{onto}..{made[-1]}", env={
                  "GIT_COMMITTER_NAME": person.name, "GIT_COMMITTER_EMAIL": person.address}),
          "git format-patch")
     files = sorted(out.glob("*.patch"))
