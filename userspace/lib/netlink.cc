@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/in_route.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -36,10 +38,7 @@ void append_attribute(Bytes& message, unsigned short type, const void* data, std
   append(message, data, size);
 }
 
-// Sends a message of `type` with `body`, and gives the body of the first that answers. The code of
-// the error is that of the answer; `what` names the question.
-Result<Bytes> ask(const Fd& fd, unsigned short type, unsigned short flags, const Bytes& body,
-                  const std::string& what) {
+Result<void> ask(const Fd& fd, unsigned short type, unsigned short flags, const Bytes& body) {
   nlmsghdr header{};
   header.nlmsg_len = static_cast<__u32>(NLMSG_LENGTH(body.size()));
   header.nlmsg_type = type;
@@ -49,27 +48,35 @@ Result<Bytes> ask(const Fd& fd, unsigned short type, unsigned short flags, const
   question.msg_iov = parts;
   question.msg_iovlen = 2;
   SOCKREPAIR_TRY(sys::sendmsg(fd.get(), question, 0));
+  return {};
+}
 
-  // The kernel has answered when the question was sent.
+struct Answer {
+  unsigned short type;
+  Bytes body;
+};
+
+// What came in answer to `what` so far. The kernel has answered when the question was sent.
+Result<std::vector<Answer>> answers(const Fd& fd, const std::string& what) {
   alignas(nlmsghdr) std::uint8_t buffer[kReplyMax];
   iovec part{buffer, sizeof(buffer)};
-  msghdr answer{};
-  answer.msg_iov = &part;
-  answer.msg_iovlen = 1;
-  SOCKREPAIR_TRY_ASSIGN(std::size_t length, sys::recvmsg(fd.get(), answer, MSG_DONTWAIT));
-  if (length < NLMSG_HDRLEN || (answer.msg_flags & MSG_TRUNC) != 0)
-    return Error{EPROTO, what + ": answer of " + std::to_string(length) + " bytes"};
-  memcpy(&header, buffer, sizeof(header));
-  if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > length)
-    return Error{EPROTO, what + ": answer of " + std::to_string(header.nlmsg_len) + " bytes"};
-  Bytes reply(buffer + NLMSG_HDRLEN, buffer + header.nlmsg_len);
-  if (header.nlmsg_type == NLMSG_ERROR) {
-    nlmsgerr error{};
-    if (reply.size() < sizeof(error)) return Error{EPROTO, what + ": error is cut"};
-    memcpy(&error, reply.data(), sizeof(error));
-    return Error{error.error == 0 ? EPROTO : -error.error, what};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  SOCKREPAIR_TRY_ASSIGN(std::size_t length, sys::recvmsg(fd.get(), message, MSG_DONTWAIT));
+  if ((message.msg_flags & MSG_TRUNC) != 0) return Error{EPROTO, what + ": answer is cut"};
+  std::vector<Answer> result;
+  for (std::size_t at = 0; at + NLMSG_HDRLEN <= length;) {
+    nlmsghdr header{};
+    memcpy(&header, buffer + at, sizeof(header));
+    if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > length - at)
+      return Error{EPROTO, what + ": answer of " + std::to_string(header.nlmsg_len) + " bytes"};
+    result.push_back(
+        {header.nlmsg_type, Bytes(buffer + at + NLMSG_HDRLEN, buffer + at + header.nlmsg_len)});
+    at += NLMSG_ALIGN(header.nlmsg_len);
   }
-  return reply;
+  if (result.empty()) return Error{EPROTO, what + ": empty answer"};
+  return result;
 }
 
 template <typename T>
@@ -80,8 +87,39 @@ Result<T> first_of(const Bytes& reply, const std::string& what) {
   return value;
 }
 
+// The body of the one message that answers; an error has the code that is in the answer.
+Result<Bytes> ask_for_one(const Fd& fd, unsigned short type, const Bytes& body,
+                          const std::string& what) {
+  SOCKREPAIR_TRY(ask(fd, type, 0, body));
+  SOCKREPAIR_TRY_ASSIGN(std::vector<Answer> all, answers(fd, what));
+  if (all[0].type != NLMSG_ERROR) return all[0].body;
+  SOCKREPAIR_TRY_ASSIGN(nlmsgerr error, first_of<nlmsgerr>(all[0].body, what));
+  return Error{error.error == 0 ? EPROTO : -error.error, what};
+}
+
+// The value of an attribute behind a fixed part of `size` bytes.
+template <typename T>
+std::optional<T> attribute(const Bytes& message, std::size_t size, unsigned short type) {
+  for (std::size_t at = NLMSG_ALIGN(size); at + sizeof(rtattr) <= message.size();) {
+    rtattr header{};
+    memcpy(&header, message.data() + at, sizeof(header));
+    if (header.rta_len < sizeof(header) || header.rta_len > message.size() - at) break;
+    if (header.rta_type == type && RTA_PAYLOAD(&header) == sizeof(T)) {
+      T value{};
+      memcpy(&value, message.data() + at + RTA_LENGTH(0), sizeof(value));
+      return value;
+    }
+    at += RTA_ALIGN(header.rta_len);
+  }
+  return std::nullopt;
+}
+
 unsigned char family_number(const IpAddress& address) {
   return address.family() == Family::kIpv4 ? AF_INET : AF_INET6;
+}
+
+std::uint64_t cookie_of(const inet_diag_msg& found) {
+  return static_cast<std::uint64_t>(found.id.idiag_cookie[1]) << 32 | found.id.idiag_cookie[0];
 }
 
 }  // namespace
@@ -91,9 +129,8 @@ Result<RouteLookup> RouteLookup::open() {
   return RouteLookup(std::move(fd));
 }
 
-Result<std::optional<std::uint32_t>> RouteLookup::local_interface(const IpAddress& destination,
-                                                                  std::uint32_t oif,
-                                                                  std::uint32_t mark) {
+Result<RouteLookup::Route> RouteLookup::find(const IpAddress& destination, std::uint32_t oif,
+                                             std::uint32_t mark) {
   std::string what = "RTM_GETROUTE to " + destination.to_string();
   if (oif != 0) what += " by interface " + std::to_string(oif);
   rtmsg request{};
@@ -107,26 +144,52 @@ Result<std::optional<std::uint32_t>> RouteLookup::local_interface(const IpAddres
   if (oif != 0) append_attribute(message, RTA_OIF, &oif, sizeof(oif));
   if (mark != 0) append_attribute(message, RTA_MARK, &mark, sizeof(mark));
 
-  Result<Bytes> reply = ask(fd_, RTM_GETROUTE, 0, message, what);
+  Result<Bytes> reply = ask_for_one(fd_, RTM_GETROUTE, message, what);
   // No route at all, or one that says so.
-  if (!reply && reply.error().code != EPROTO) return std::optional<std::uint32_t>();
+  if (!reply && reply.error().code != EPROTO) return Route{};
   if (!reply) return reply.error();
   SOCKREPAIR_TRY_ASSIGN(rtmsg route, first_of<rtmsg>(*reply, what));
-  if (route.rtm_type != RTN_LOCAL) return std::optional<std::uint32_t>();
+  if (route.rtm_type == RTN_BROADCAST) return Route{Kind::kBroadcast, 0};
+  if (route.rtm_type != RTN_LOCAL) return Route{};
 
-  std::size_t at = NLMSG_ALIGN(sizeof(rtmsg));
-  while (at + sizeof(rtattr) <= reply->size()) {
-    rtattr attribute{};
-    memcpy(&attribute, reply->data() + at, sizeof(attribute));
-    if (attribute.rta_len < sizeof(attribute) || attribute.rta_len > reply->size() - at) break;
-    if (attribute.rta_type == RTA_OIF && RTA_PAYLOAD(&attribute) == sizeof(std::uint32_t)) {
-      std::uint32_t ifindex = 0;
-      memcpy(&ifindex, reply->data() + at + RTA_LENGTH(0), sizeof(ifindex));
-      return std::optional<std::uint32_t>(ifindex);
-    }
-    at += RTA_ALIGN(attribute.rta_len);
-  }
+  if (auto ifindex = attribute<std::uint32_t>(*reply, sizeof(rtmsg), RTA_OIF))
+    return Route{Kind::kLocal, *ifindex};
   return Error{EPROTO, what + ": answer without an interface"};
+}
+
+Result<std::uint32_t> RouteLookup::joined_interface(const IpAddress& group, std::uint32_t oif) {
+  const std::string what = "membership of " + group.to_string();
+  Bytes message;
+  if (group.family() == Family::kIpv4) {
+    rtmsg request{};
+    request.rtm_family = AF_INET;
+    request.rtm_dst_len = 32;
+    append(message, &request, sizeof(request));
+    append_attribute(message, RTA_DST, group.data(), group.size());
+    if (oif != 0) append_attribute(message, RTA_OIF, &oif, sizeof(oif));
+    Result<Bytes> reply = ask_for_one(fd_, RTM_GETROUTE, message, what);
+    if (!reply && reply.error().code != EPROTO) return std::uint32_t{0};
+    if (!reply) return reply.error();
+    SOCKREPAIR_TRY_ASSIGN(rtmsg route, first_of<rtmsg>(*reply, what));
+    // A route to a group is a local one as well where the host has joined it.
+    if ((route.rtm_flags & RTCF_LOCAL) == 0) return std::uint32_t{0};
+    return attribute<std::uint32_t>(*reply, sizeof(rtmsg), RTA_OIF).value_or(0);
+  }
+
+  ifaddrmsg request{};
+  request.ifa_family = AF_INET6;
+  append(message, &request, sizeof(request));
+  SOCKREPAIR_TRY(ask(fd_, RTM_GETMULTICAST, NLM_F_DUMP, message));
+  std::uint32_t found = 0;
+  for (;;) {
+    SOCKREPAIR_TRY_ASSIGN(std::vector<Answer> all, answers(fd_, what));
+    for (const Answer& answer : all) {
+      if (answer.type == NLMSG_DONE || answer.type == NLMSG_ERROR) return found;
+      SOCKREPAIR_TRY_ASSIGN(ifaddrmsg entry, first_of<ifaddrmsg>(answer.body, what));
+      auto address = attribute<in6_addr>(answer.body, sizeof(entry), IFA_MULTICAST);
+      if (entry.ifa_index == oif && address && IpAddress(*address) == group) found = oif;
+    }
+  }
 }
 
 Result<SocketLookup> SocketLookup::open() {
@@ -153,7 +216,7 @@ Result<std::optional<std::uint64_t>> SocketLookup::receiver(const Endpoint& sour
   Bytes message;
   append(message, &request, sizeof(request));
 
-  Result<Bytes> reply = ask(fd_, SOCK_DIAG_BY_FAMILY, 0, message, what);
+  Result<Bytes> reply = ask_for_one(fd_, SOCK_DIAG_BY_FAMILY, message, what);
   if (!reply && reply.error().code == ENOENT) {
     // No such socket, or nobody to ask?
     if (!known_to_work_) SOCKREPAIR_TRY(probe());
@@ -162,23 +225,51 @@ Result<std::optional<std::uint64_t>> SocketLookup::receiver(const Endpoint& sour
   if (!reply) return reply.error();
   known_to_work_ = true;
   SOCKREPAIR_TRY_ASSIGN(inet_diag_msg found, first_of<inet_diag_msg>(*reply, what));
-  return std::optional<std::uint64_t>(static_cast<std::uint64_t>(found.id.idiag_cookie[1]) << 32 |
-                                      found.id.idiag_cookie[0]);
+  return std::optional<std::uint64_t>(cookie_of(found));
+}
+
+Result<bool> SocketLookup::alone(std::uint16_t port, std::uint64_t cookie) {
+  for (unsigned char family :
+       {static_cast<unsigned char>(AF_INET), static_cast<unsigned char>(AF_INET6)}) {
+    SOCKREPAIR_TRY_ASSIGN(std::vector<std::uint64_t> cookies, list(family, ~0U, port));
+    for (std::uint64_t other : cookies)
+      if (other != cookie) return false;
+  }
+  return true;
 }
 
 Result<void> SocketLookup::probe() {
+  // Sockets in no state at all: the list ends at once.
+  Result<std::vector<std::uint64_t>> none = list(AF_INET, 0, 0);
+  if (!none) return none.error();
+  return {};
+}
+
+Result<std::vector<std::uint64_t>> SocketLookup::list(unsigned char family, std::uint32_t states,
+                                                      std::uint16_t port) {
   const std::string what = "SOCK_DIAG_BY_FAMILY of UDP sockets";
-  // A list of the sockets in no state at all: it ends at once, with an errno number.
   inet_diag_req_v2 request{};
-  request.sdiag_family = AF_INET;
+  request.sdiag_family = family;
   request.sdiag_protocol = IPPROTO_UDP;
+  request.idiag_states = states;
+  request.id.idiag_sport = htons(port);
   Bytes message;
   append(message, &request, sizeof(request));
-  SOCKREPAIR_TRY_ASSIGN(Bytes reply, ask(fd_, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, message, what));
-  SOCKREPAIR_TRY_ASSIGN(int status, first_of<int>(reply, what));
-  if (status < 0) return Error{EOPNOTSUPP, what + " (udp_diag)"};
-  known_to_work_ = true;
-  return {};
+  SOCKREPAIR_TRY(ask(fd_, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, message));
+  std::vector<std::uint64_t> cookies;
+  for (;;) {
+    SOCKREPAIR_TRY_ASSIGN(std::vector<Answer> all, answers(fd_, what));
+    for (const Answer& answer : all) {
+      if (answer.type == NLMSG_DONE || answer.type == NLMSG_ERROR) {
+        SOCKREPAIR_TRY_ASSIGN(int status, first_of<int>(answer.body, what));
+        if (status < 0) return Error{EOPNOTSUPP, what + " (udp_diag)"};
+        known_to_work_ = true;
+        return cookies;
+      }
+      SOCKREPAIR_TRY_ASSIGN(inet_diag_msg found, first_of<inet_diag_msg>(answer.body, what));
+      cookies.push_back(cookie_of(found));
+    }
+  }
 }
 
 }  // namespace sockrepair::internal

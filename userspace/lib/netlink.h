@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "sockrepair/address.h"
 #include "sockrepair/fd.h"
@@ -15,15 +16,27 @@
 // the object was made in.
 namespace sockrepair::internal {
 
-// Where a packet would be delivered.
+// Where a packet would go.
 class RouteLookup {
  public:
+  enum class Kind {
+    kLocal,      // to an address of this host
+    kBroadcast,  // to all hosts of a network, this one among them
+    kElsewhere,  // anywhere else, or nowhere
+  };
+  struct Route {
+    Kind kind = Kind::kElsewhere;
+    std::uint32_t ifindex = 0;  // kLocal: the interface that has the address
+  };
+
   static Result<RouteLookup> open();
 
-  // The interface that has `destination` as an address of its own, if a packet to it which asks for
-  // interface `oif` (0: for none) and has `mark` stays on this host; else nothing.
-  Result<std::optional<std::uint32_t>> local_interface(const IpAddress& destination,
-                                                       std::uint32_t oif, std::uint32_t mark);
+  // For a packet that asks for interface `oif` (0: for none) and has `mark`. Not for multicast.
+  Result<Route> find(const IpAddress& destination, std::uint32_t oif, std::uint32_t mark);
+
+  // The interface by which a packet to `group` leaves that asks for `oif`, if the host has joined
+  // the group there; else 0. IPv6 has to ask for one.
+  Result<std::uint32_t> joined_interface(const IpAddress& group, std::uint32_t oif);
 
  private:
   explicit RouteLookup(Fd fd) : fd_(std::move(fd)) {}
@@ -41,10 +54,16 @@ class SocketLookup {
   Result<std::optional<std::uint64_t>> receiver(const Endpoint& source, const Endpoint& destination,
                                                 std::uint32_t ifindex);
 
+  // Whether no socket but the one with `cookie` is bound to the UDP port. EOPNOTSUPP: as above.
+  Result<bool> alone(std::uint16_t port, std::uint64_t cookie);
+
  private:
   explicit SocketLookup(Fd fd) : fd_(std::move(fd)) {}
 
   Result<void> probe();
+  // The cookies of the sockets in `states` that are bound to `port`, 0: to any.
+  Result<std::vector<std::uint64_t>> list(unsigned char family, std::uint32_t states,
+                                          std::uint16_t port);
 
   Fd fd_;
   bool known_to_work_ = false;

@@ -51,6 +51,7 @@ constexpr std::chrono::milliseconds kDeliveryPatience{300};
 constexpr std::chrono::microseconds kDeliveryPause{100};
 
 constexpr char kLoopback[] = "lo";
+constexpr std::uint32_t kLoopbackIndex = 1;  // in every namespace
 
 }  // namespace
 
@@ -136,7 +137,7 @@ Result<Fd> open_raw(int domain) {
   SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(domain, SOCK_RAW, IPPROTO_RAW));
   // Room for the longest packet whatever the default is.
   (void)sys::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, 1 << 20);
-  // Destinations include broadcast addresses only where these are looked up as local ones.
+  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1));
   return fd;
 }
 
@@ -209,6 +210,17 @@ class Aim {
       if (there) return true;
     }
     SOCKREPAIR_TRY(put_back());
+    return false;
+  }
+
+  // Whether nobody else is on the port, who would get a copy of what is for everybody. If not,
+  // `why` has the reason.
+  Result<bool> alone(std::string& why) {
+    Result<bool> result = sockets_.alone(receiver_.local.port, receiver_.cookie);
+    if (!result && result.error().code != EOPNOTSUPP) return result.error();
+    if (result && *result) return true;
+    why = result ? "another socket on the port could get a copy"
+                 : "the kernel does not say who is on the port (no udp_diag)";
     return false;
   }
 
@@ -297,16 +309,26 @@ class Delivery {
   // What is not as it should be, or why it did not arrive, as "payload: why".
   Result<std::vector<std::string>> deliver(const ReceivedDatagram& datagram, bool& arrived) {
     arrived = false;
-    SOCKREPAIR_TRY_ASSIGN(std::uint32_t ifindex, interface_of(datagram));
-    if (ifindex == 0)
+    SOCKREPAIR_TRY_ASSIGN(Path path, path_of(datagram));
+    if (path.to == To::kNobody)
       return not_delivered("destination " + datagram.destination.address.to_string() +
-                           " is not an address of this host");
+                           " is neither an address of this host nor a group that it has joined");
     std::string why;
-    SOCKREPAIR_TRY_ASSIGN(bool aimed, aim_.at(datagram, ifindex, why));
+    SOCKREPAIR_TRY_ASSIGN(bool aimed, path.to == To::kThisHost
+                                          ? aim_.at(datagram, path.ifindex, why)
+                                          : aim_.alone(why));
     if (!aimed) return not_delivered(why);
 
     SOCKREPAIR_TRY_ASSIGN(std::size_t memory, queue_memory(receiver_.fd));
-    Result<void> sent = send(datagram, ifindex);
+    Result<void> sent;
+    if (path.to == To::kGroup) {
+      // Such a packet comes back to the host, and is not let out.
+      ReceivedDatagram confined = datagram;
+      confined.hop_limit = 0;
+      sent = send(confined, path.ifindex);
+    } else {
+      sent = send(datagram, path.ifindex);
+    }
     if (!sent) return not_delivered(sent.error().describe());
     return verify(datagram, memory, arrived);
   }
@@ -318,26 +340,43 @@ class Delivery {
     return {"payload: not delivered: " + why};
   }
 
-  // By which a packet is to come in; 0: its destination is not here.
-  Result<std::uint32_t> interface_of(const ReceivedDatagram& datagram) {
-    auto key = std::make_tuple(datagram.destination.address.to_string(),
-                               datagram.ifindex.value_or(receiver_.bound_ifindex),
-                               datagram.mark.value_or(0));
-    auto known = interfaces_.find(key);
-    if (known != interfaces_.end()) return known->second;
-    std::uint32_t result = 0;
-    // The one that it came in by has precedence, if the address is its own.
-    for (std::uint32_t wanted : {std::get<1>(key), 0U}) {
-      SOCKREPAIR_TRY_ASSIGN(std::optional<std::uint32_t> found,
-                            shop_.routes->local_interface(datagram.destination.address, wanted,
-                                                          datagram.mark.value_or(0)));
-      if (found) {
-        result = wanted != 0 ? wanted : *found;
+  enum class To { kThisHost, kGroup, kNetwork, kNobody };
+  struct Path {
+    To to;
+    std::uint32_t ifindex;  // to ask for, and to come in by
+  };
+
+  Result<Path> path_of(const ReceivedDatagram& datagram) {
+    std::uint32_t wanted = datagram.ifindex.value_or(receiver_.bound_ifindex);
+    std::uint32_t mark = datagram.mark.value_or(0);
+    const IpAddress& destination = datagram.destination.address;
+    auto key = std::make_tuple(destination.to_string(), wanted, mark);
+    auto known = paths_.find(key);
+    if (known != paths_.end()) return known->second;
+    Path path{To::kNobody, 0};
+    if (destination.is_multicast()) {
+      // Where the host is no member it would leave, whatever its hop limit.
+      SOCKREPAIR_TRY_ASSIGN(std::uint32_t joined,
+                            shop_.routes->joined_interface(destination, wanted));
+      if (joined != 0) path = {To::kGroup, joined};
+      paths_.emplace(key, path);
+      return path;
+    }
+    // The interface that it came in by has precedence, if the address is its own.
+    for (std::uint32_t oif : {wanted, 0U}) {
+      SOCKREPAIR_TRY_ASSIGN(RouteLookup::Route route, shop_.routes->find(destination, oif, mark));
+      if (route.kind == RouteLookup::Kind::kLocal) {
+        path = {To::kThisHost, oif != 0 ? oif : route.ifindex};
+        break;
+      }
+      if (route.kind == RouteLookup::Kind::kBroadcast) {
+        // By any other interface it would leave the host.
+        path = {To::kNetwork, kLoopbackIndex};
         break;
       }
     }
-    interfaces_.emplace(key, result);
-    return result;
+    paths_.emplace(key, path);
+    return path;
   }
 
   Result<void> send(const ReceivedDatagram& datagram, std::uint32_t ifindex) {
@@ -463,7 +502,7 @@ class Delivery {
   Peeker& peeker_;
   Aim aim_;
   // What was looked up: destination, interface asked for, mark.
-  std::map<std::tuple<std::string, std::uint32_t, std::uint32_t>, std::uint32_t> interfaces_;
+  std::map<std::tuple<std::string, std::uint32_t, std::uint32_t>, Path> paths_;
   std::size_t position_ = 0;  // bytes in front of what is delivered next
   std::chrono::steady_clock::duration patience_ = kDeliveryPatience;
   bool unseen_ = false;  // datagrams without a byte that were not peeked at are right there

@@ -175,12 +175,19 @@ struct ReceiveQueueReport {
 // kStock delivers packets of its own making over the loopback device, through all that a packet of
 // this host goes through. No socket is bound for it, and no port has to be free. It needs a socket
 // bound to the destination's port, best not connected yet, in a network namespace where the
-// destination is an address of the host. Of several sockets that could get a packet (SO_REUSEPORT)
-// the right one is made to, with SO_REUSEPORT, SO_BINDTOIFINDEX and connect(2), which are as before
-// afterwards; a packet that any other socket would get is not sent. Set options of the socket
-// first, IP_PKTINFO and SO_TIMESTAMP among them: the kernel keeps some members only for a socket
-// that has asked. What arrived is compared with what was wanted, and every difference is in
-// `losses`; a datagram that did not arrive is there as "payload: ...".
+// destination is an address of the host. Set options of the socket first, IP_PKTINFO and
+// SO_TIMESTAMP among them: the kernel keeps some members only for a socket that has asked.
+//   * Of several sockets that could get a packet (SO_REUSEADDR, SO_REUSEPORT, another peer) the
+//     right one is made to, with SO_REUSEPORT, SO_BINDTOIFINDEX and connect(2), which are as before
+//     afterwards. Where that does not work the packet is not sent: no other socket gets it. In a
+//     SO_REUSEPORT group it works for the socket that was bound last to an IPv4 address; so restore
+//     each queue before the next socket of the group is bound.
+//   * To a multicast group that the host has joined, packets have hop limit 0, which keeps them on
+//     the host; to a broadcast address they come in by the loopback device. As every socket on the
+//     port could get a copy, they are sent only if there is no other one.
+//   * Times, a checksum and the sizes of fragments are not in a packet, and lost.
+// What arrived is compared with what was wanted, and every difference is in `losses`; a datagram
+// that did not arrive is there as "payload: ...".
 Result<ReceiveQueueReport> restore_receive_queue(int fd, const ReceiveQueue& queue,
                                                  const ReceiveQueueRestoreOptions& options = {});
 

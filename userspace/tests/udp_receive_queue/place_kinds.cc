@@ -37,6 +37,20 @@ Result<void> small_buffer(const NetNs&, const Fd& fd) {
   return sys::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, 2048);
 }
 
+Result<void> join(const NetNs&, const Fd& fd) {
+  ip_mreqn request{};
+  request.imr_multiaddr = IpAddress::parse("239.1.2.3").value().v4();
+  request.imr_ifindex = kWireIndex;
+  return sys::setsockopt(fd.get(), IPPROTO_IP, IP_ADD_MEMBERSHIP, request);
+}
+
+Result<void> join6(const NetNs&, const Fd& fd) {
+  ipv6_mreq request{};
+  request.ipv6mr_multiaddr = IpAddress::parse("ff02::1234").value().v6();
+  request.ipv6mr_interface = kWireIndex;
+  return sys::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, request);
+}
+
 // Every value a member can have without more ado.
 void change_all(ReceivedDatagram& d) {
   d.hop_limit = 1;
@@ -209,6 +223,66 @@ const PlaceKind kPlaces[] = {
      .source = "fd00::1",
      .destination = "fd00::2",
      .change = longest},
+    {.name = "v4_multicast",
+     .speaks = kV4,
+     .bound = "0.0.0.0",
+     .source = "10.0.0.1",
+     .destination = "239.1.2.3",
+     .prepare = join,
+     .lost = {"hop_limit"}},
+    {.name = "v4_bound_to_group",
+     .speaks = kV4,
+     .bound = "239.1.2.3",
+     .source = "198.51.100.7",
+     .destination = "239.1.2.3",
+     .prepare = join,
+     .lost = {"hop_limit"}},
+    {.name = "v4_multicast_not_joined",
+     .speaks = kV4,
+     .bound = "0.0.0.0",
+     .source = "10.0.0.1",
+     .destination = "239.9.9.9",
+     .lost = {"payload"}},
+    {.name = "v4_broadcast",
+     .speaks = kV4,
+     .bound = "0.0.0.0",
+     .source = "10.0.0.1",
+     .destination = "10.0.0.255",
+     .lost = {"ifindex"}},
+    {.name = "v4_limited_broadcast",
+     .speaks = kV4,
+     .bound = "0.0.0.0",
+     .source = "10.0.0.1",
+     .destination = "255.255.255.255",
+     .lost = {"ifindex"}},
+    {.name = "v6_multicast",
+     .speaks = kV6,
+     .bound = "::",
+     .source = "fe80::1",
+     .destination = "ff02::1234",
+     .prepare = join6,
+     .lost = {"hop_limit"}},
+    {.name = "v6_multicast_not_joined",
+     .speaks = kV6,
+     .bound = "::",
+     .source = "fe80::1",
+     .destination = "ff02::9999",
+     .lost = {"payload"}},
+    {.name = "v4_multicast_in_company",
+     .speaks = kV4,
+     .bound = "0.0.0.0",
+     .source = "10.0.0.1",
+     .destination = "239.1.2.3",
+     .prepare = join,
+     .company = true,
+     .lost = {"payload"}},
+    {.name = "v4_broadcast_in_company",
+     .speaks = kV4,
+     .bound = "0.0.0.0",
+     .source = "10.0.0.1",
+     .destination = "10.0.0.255",
+     .company = true,
+     .lost = {"payload"}},
 };
 
 std::vector<PlaceKind> all_kinds() {

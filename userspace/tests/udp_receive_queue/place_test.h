@@ -22,6 +22,7 @@ struct PlaceKind {
   // Prepares the socket after it was bound.
   Result<void> (*prepare)(const NetNs&, const Fd&) = nullptr;
   void (*change)(ReceivedDatagram&) = nullptr;
+  bool company = false;  // another socket is on the port
   // Members that the stock way loses.
   std::vector<std::string> lost = {};
 };
