@@ -12,6 +12,8 @@
 #include <span>
 #include <type_traits>
 
+#include "internet_sum.h"
+
 namespace sockrepair::internal {
 
 namespace {
@@ -34,23 +36,6 @@ void append(Packet& packet, View bytes) {
   packet.insert(packet.end(), bytes.begin(), bytes.end());
 }
 
-// The Internet checksum's sum, not folded; `bytes` begins at an even place.
-std::uint64_t sum(View bytes, std::uint64_t so_far) {
-  std::size_t even = bytes.size() / 2 * 2;
-  for (std::size_t i = 0; i < even; i += 2) {
-    std::uint16_t word;
-    memcpy(&word, bytes.data() + i, sizeof(word));
-    so_far += word;
-  }
-  if (even != bytes.size()) so_far += htons(static_cast<std::uint16_t>(bytes[even] << 8));
-  return so_far;
-}
-
-std::uint16_t fold(std::uint64_t value) {
-  while (value > 0xffff) value = (value >> 16) + (value & 0xffff);
-  return static_cast<std::uint16_t>(~value);
-}
-
 // The UDP header, with the checksum over the pseudo header and all that follows.
 udphdr udp_header(const ReceivedDatagram& datagram) {
   std::uint32_t length = static_cast<std::uint32_t>(sizeof(udphdr) + datagram.payload.size());
@@ -62,11 +47,11 @@ udphdr udp_header(const ReceivedDatagram& datagram) {
   std::uint64_t total = htonl(length);
   total += htons(IPPROTO_UDP);
   for (const IpAddress* address : {&datagram.source.address, &datagram.destination.address})
-    total = sum({address->data(), address->size()}, total);
-  total = sum({reinterpret_cast<const std::uint8_t*>(&udp), sizeof(udp)}, total);
-  total = sum(datagram.payload, total);
+    total = internet_sum({address->data(), address->size()}, total);
+  total = internet_sum({reinterpret_cast<const std::uint8_t*>(&udp), sizeof(udp)}, total);
+  total = internet_sum(datagram.payload, total);
   // 0 says that there is no checksum.
-  std::uint16_t checksum = fold(total);
+  auto checksum = static_cast<std::uint16_t>(~fold_sum(total));
   udp.check = checksum == 0 ? 0xffff : checksum;
   return udp;
 }
@@ -110,9 +95,9 @@ ip6_hdr ipv6_header(const ReceivedDatagram& datagram, std::size_t length) {
 void end_chain_with_fragment(Packet& headers, std::uint8_t& next_header) {
   std::uint8_t* next = &next_header;
   for (std::size_t at = 0; at < headers.size();) {
-    bool authentication = *next == IPPROTO_AH;
+    bool fragment = *next == IPPROTO_FRAGMENT;
     next = &headers[at];
-    at += authentication ? (headers[at + 1] + 2U) * 4U : (headers[at + 1] + 1U) * 8U;
+    at += fragment ? sizeof(ip6_frag) : (headers[at + 1] + 1U) * 8U;
   }
   *next = IPPROTO_FRAGMENT;
 }

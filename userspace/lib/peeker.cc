@@ -210,6 +210,11 @@ Result<Peeked> decode(const msghdr& message, const SocketAddress& from, Data pay
       if (decoder.level == header.cmsg_level && decoder.type == header.cmsg_type)
         decoder.decode(data, told);
   });
+  // Only in a VRF are these two interfaces.
+  if (d.source.scope != 0 && d.source.scope != d.ifindex) {
+    d.l3slave = true;
+    d.device = d.source.scope;
+  }
   d.payload.assign(payload.begin(), payload.end());
 
   Peeked peeked;

@@ -5,19 +5,23 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <string.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <string>
+#include <vector>
 
+#include "internet_sum.h"
 #include "try.h"
 
 namespace sockrepair::internal {
 
 namespace {
 
-using Bytes = ReceivedDatagram::Bytes;
+using View = std::span<const std::uint8_t>;
 
 constexpr std::size_t kIpOptionsMax = 40;
 constexpr std::size_t kIpv4Header = 20;
@@ -30,32 +34,91 @@ constexpr std::uint8_t kDefaultHopLimit = 64;
 
 // Header lists.
 
+// Options that a datagram can have once, and what the kernel looks at when it makes an answer's
+// options of them: `length` bytes at least, and a pointer that is not less than `pointer`.
+struct PointedOption {
+  std::uint8_t type;
+  std::uint8_t length;
+  std::uint8_t pointer;
+};
+
+constexpr PointedOption kPointedOptions[] = {
+    {IPOPT_RR, 3, 4},
+    {IPOPT_TS, 4, 5},
+    {IPOPT_LSRR, 3, 4},
+    {IPOPT_SSRR, 3, 4},
+};
+constexpr std::size_t kRouterAlertLength = 4;
+
+bool good_ip_option(View option) {
+  if (option[0] == IPOPT_RA) return option.size() >= kRouterAlertLength;
+  for (const PointedOption& row : kPointedOptions)
+    if (option[0] == row.type) return option.size() >= row.length && option[2] >= row.pointer;
+  return true;
+}
+
 // The options that end the list and fill it have no length byte.
-bool whole_ip_options(const Bytes& options) {
+bool whole_ip_options(View options) {
   if (options.size() > kIpOptionsMax || options.size() % 4 != 0) return false;
+  std::vector<std::uint8_t> seen;
   for (std::size_t at = 0; at < options.size();) {
-    if (options[at] == IPOPT_EOL) return true;
-    if (options[at] == IPOPT_NOP) {
+    std::uint8_t type = options[at];
+    if (type == IPOPT_EOL) return true;
+    if (type == IPOPT_NOP) {
       ++at;
       continue;
     }
     if (at + 1 >= options.size() || options[at + 1] < 2 || options[at + 1] > options.size() - at)
       return false;
-    at += options[at + 1];
+    View option = options.subspan(at, options[at + 1]);
+    if (!good_ip_option(option)) return false;
+    // A loose and a strict route are the same to the kernel.
+    if (type == IPOPT_SSRR) type = IPOPT_LSRR;
+    bool once = std::any_of(std::begin(kPointedOptions), std::end(kPointedOptions),
+                            [type](const PointedOption& row) { return row.type == type; });
+    if (once && std::count(seen.begin(), seen.end(), type) != 0) return false;
+    seen.push_back(type);
+    at += option.size();
   }
   return true;
 }
 
-// A chain that leads from `next` to UDP and ends there. Each header says the type of the one after
-// it and its own length; a hop-by-hop header can only be the first.
-bool whole_extension_headers(const Bytes& headers, std::uint8_t next) {
+// The options of a hop-by-hop or destination options header fill it.
+bool whole_header_options(View header) {
+  for (std::size_t at = 2; at < header.size();) {
+    if (header[at] == IP6OPT_PAD1) {
+      ++at;
+      continue;
+    }
+    if (header.size() - at < 2 || header[at + 1] > header.size() - at - 2) return false;
+    at += 2U + header[at + 1];
+  }
+  return true;
+}
+
+// A chain that leads from `next` to UDP and ends there, of headers that a datagram still has when
+// it reaches a socket. Each says the type of the one after it and its own length.
+bool whole_extension_headers(View headers, std::uint8_t next) {
   for (std::size_t at = 0; at < headers.size();) {
-    if (headers.size() - at < 8 || next == IPPROTO_UDP) return false;
-    if (next == IPPROTO_HOPOPTS && at != 0) return false;
-    std::size_t length = next == IPPROTO_AH ? (headers[at + 1] + 2U) * 4U  //
-                                            : (headers[at + 1] + 1U) * 8U;
+    if (headers.size() - at < 8) return false;
+    // Only a fragment header of the whole datagram remains.
+    std::size_t length = next == IPPROTO_FRAGMENT ? 8U : (headers[at + 1] + 1U) * 8U;
     if (length > headers.size() - at) return false;
-    next = headers[at];
+    View header = headers.subspan(at, length);
+    switch (next) {
+      case IPPROTO_HOPOPTS:
+        if (at != 0 || !whole_header_options(header)) return false;
+        break;
+      case IPPROTO_DSTOPTS:
+        if (!whole_header_options(header)) return false;
+        break;
+      case IPPROTO_ROUTING:
+      case IPPROTO_FRAGMENT:
+        break;
+      default:
+        return false;
+    }
+    next = header[0];
     at += length;
   }
   return next == IPPROTO_UDP;
@@ -81,8 +144,24 @@ IpAddress get_address(const udp_repair_datagram& wire, const __be32 (&words)[4])
   return IpAddress(v6);
 }
 
-bool is_limited_broadcast(const IpAddress& address) {
-  return address.family() == Family::kIpv4 && address.v4().s_addr == INADDR_BROADCAST;
+// Of one host; not an IPv6 address that stands for an IPv4 one.
+bool is_host_address(const IpAddress& address) {
+  if (address.is_multicast()) return false;
+  if (address.family() == Family::kIpv4) return address.v4().s_addr != INADDR_BROADCAST;
+  in6_addr v6 = address.v6();
+  return !IN6_IS_ADDR_V4MAPPED(&v6);
+}
+
+bool is_mapped(const IpAddress& address) {
+  if (address.family() == Family::kIpv4) return false;
+  in6_addr v6 = address.v6();
+  return IN6_IS_ADDR_V4MAPPED(&v6);
+}
+
+// What the scope of a link-local address is. In a VRF that is not the interface that a program is
+// told.
+std::uint32_t scope_of(const ReceivedDatagram& d) {
+  return (d.l3slave ? d.device : d.ifindex).value_or(0);
 }
 
 // 0 in the kernel's struct: none.
@@ -148,14 +227,14 @@ constexpr DatagramRow kRows[] = {
     zero_is_none<&D::device, &W::iif>("device", std::nullopt, "must not be 0",
                                       not_zero<&D::device>),
     {"source", std::nullopt,
-     "must be an address of one host, of the datagram's family; its scope must be ifindex if it is "
-     "link-local, else 0",
+     "must be an address of one host, of the datagram's family; if it is link-local its scope must "
+     "be ifindex (with l3slave device), else 0",
      kAlways,
      [](const D& d) {
        const IpAddress& address = d.source.address;
-       std::uint32_t scope = address.is_link_local() ? d.ifindex.value_or(0) : 0;
-       return address.family() == d.family && !address.is_multicast() &&
-              !is_limited_broadcast(address) && d.source.scope == scope;
+       bool scoped = address.is_link_local();
+       return address.family() == d.family && is_host_address(address) &&
+              d.source.scope == (scoped ? scope_of(d) : 0) && scoped == (d.source.scope != 0);
      },
      [](const D& d, W& w) {
        put_address(d.source.address, w.saddr);
@@ -163,13 +242,18 @@ constexpr DatagramRow kRows[] = {
      },
      [](const W& w, D& d) {
        d.source = {get_address(w, w.saddr), ntohs(w.sport), 0};
-       if (d.source.address.is_link_local()) d.source.scope = w.ifindex;
+       bool l3slave = (w.flags & UDP_REPAIR_RQ_L3SLAVE) != 0;
+       if (d.source.address.is_link_local()) d.source.scope = l3slave ? w.iif : w.ifindex;
      }},
     {"destination", std::nullopt,
-     "must be an address of the datagram's family with a port, and without a scope", kAlways,
+     "must be an address of the datagram's family with a port, and without a scope; ifindex (with "
+     "l3slave device) has to be given if it is link-local",
+     kAlways,
      [](const D& d) {
-       return d.destination.address.family() == d.family && d.destination.port != 0 &&
-              d.destination.scope == 0 && !d.destination.address.is_any();
+       const IpAddress& address = d.destination.address;
+       return address.family() == d.family && d.destination.port != 0 && d.destination.scope == 0 &&
+              !address.is_any() && !is_mapped(address) &&
+              (!address.is_link_local() || scope_of(d) != 0);
      },
      [](const D& d, W& w) {
        put_address(d.destination.address, w.daddr);
@@ -178,9 +262,9 @@ constexpr DatagramRow kRows[] = {
      [](const W& w, D& d) {
        d.destination = {get_address(w, w.daddr), ntohs(w.dport), 0};
      }},
-    {"local", Family::kIpv4, "must be an IPv4 address",
+    {"local", Family::kIpv4, "must be an IPv4 address of one host",
      [](const D& d) { return d.local.has_value(); },
-     [](const D& d) { return d.local->family() == Family::kIpv4; },
+     [](const D& d) { return d.local->family() == Family::kIpv4 && is_host_address(*d.local); },
      [](const D& d, W& w) { w.spec_dst = d.local ? d.local->v4().s_addr : 0; },
      [](const W& w, D& d) {
        d.local = w.spec_dst == 0 ? std::nullopt : std::optional(IpAddress(in_addr{w.spec_dst}));
@@ -212,8 +296,12 @@ constexpr DatagramRow kRows[] = {
      [](const D& d) { return d.fragment_size != 0 && *d.fragment_size <= kIpLengthMax; },
      [](const D& d, W& w) { w.frag_max_size = static_cast<__u16>(d.fragment_size.value_or(0)); },
      [](const W& w, D& d) { d.fragment_size = unless_zero<std::uint32_t>(w.frag_max_size); }},
-    {"checksum", std::nullopt, "must be the sum of the datagram",
-     [](const D& d) { return d.checksum.has_value(); }, kFitsType,
+    {"checksum", std::nullopt, "must be the sum of the payload",
+     [](const D& d) { return d.checksum.has_value(); },
+     [](const D& d) {
+       // In this arithmetic there are two zeros.
+       return (fold_sum(internet_sum(d.payload)) - fold_sum(*d.checksum)) % 0xffff == 0;
+     },
      [](const D& d, W& w) {
        w.csum = d.checksum.value_or(0);
        if (d.checksum) w.flags |= UDP_REPAIR_RQ_CSUM;

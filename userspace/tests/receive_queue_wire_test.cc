@@ -36,6 +36,9 @@ IpAddress address(const char* text) {
   return IpAddress::parse(text).value();
 }
 
+// "payload" in words of 16 bits, added up: 0x6170 0x6c79 0x616f 0x0064 on a little-endian machine.
+const std::uint32_t kPayloadSum = htons(0x7061) + htons(0x796c) + htons(0x6f61) + htons(0x6400);
+
 ReceivedDatagram ipv4_datagram() {
   ReceivedDatagram d;
   d.family = Family::kIpv4;
@@ -52,7 +55,7 @@ ReceivedDatagram ipv4_datagram() {
   d.hardware_timestamp = 14;
   d.gro_size = 3;
   d.fragment_size = 1500;
-  d.checksum = 0x1234;
+  d.checksum = kPayloadSum;
   d.headers = {0x94, 4, 0, 0};  // router alert
   d.payload = {'p', 'a', 'y', 'l', 'o', 'a', 'd'};
   return d;
@@ -61,7 +64,7 @@ ReceivedDatagram ipv4_datagram() {
 ReceivedDatagram ipv6_datagram() {
   ReceivedDatagram d = ipv4_datagram();
   d.family = Family::kIpv6;
-  d.source = {address("fe80::1"), 4000, 7};
+  d.source = {address("fe80::1"), 4000, 8};
   d.destination = {address("2001:db8::2"), 53, 0};
   d.local.reset();
   d.flow_label = 0x12345;
@@ -157,7 +160,7 @@ TEST(ReceiveQueueWireTest, LayoutIsThatOfTheKernel) {
   EXPECT_EQ(wire.mark, 11u);
   EXPECT_EQ(wire.tstamp, 13u);
   EXPECT_EQ(wire.hwtstamp, 14u);
-  EXPECT_EQ(wire.csum, 0x1234u);
+  EXPECT_EQ(wire.csum, kPayloadSum);
 }
 
 // A dump that contradicts itself.
@@ -237,11 +240,55 @@ const BadDatagram kBadDatagrams[] = {
      "source"},
     {"source_scope", kIpv4, [](D& d) { d.source.scope = 7; }, EINVAL, "source"},
     {"source_without_scope", kIpv6, [](D& d) { d.source.scope = 0; }, EINVAL, "source"},
-    {"source_scope_not_ifindex", kIpv6, [](D& d) { d.ifindex = 9; }, EINVAL, "source"},
+    {"source_scope_not_device", kIpv6, [](D& d) { d.device = 9; }, EINVAL, "source"},
     {"destination_family", kIpv6, [](D& d) { d.destination.address = address("127.0.0.1"); },
      EINVAL, "destination"},
     {"destination_port", kIpv4, [](D& d) { d.destination.port = 0; }, EINVAL, "destination"},
     {"destination_scope", kIpv6, [](D& d) { d.destination.scope = 7; }, EINVAL, "destination"},
+    {"source_link_local_without_interface", kIpv6,
+     [](D& d) {
+       d.ifindex.reset();
+       d.device.reset();
+       d.source.scope = 0;
+     },
+     EINVAL, "source"},
+    {"source_mapped", kIpv6,
+     [](D& d) {
+       d.source = {address("::ffff:1.2.3.4"), 1, 0};
+     },
+     EINVAL, "source"},
+    {"destination_mapped", kIpv6, [](D& d) { d.destination.address = address("::ffff:1.2.3.4"); },
+     EINVAL, "destination"},
+    {"destination_link_local_without_interface", kIpv6,
+     [](D& d) {
+       d.source = {address("2001:db8::1"), 1, 0};
+       d.destination.address = address("fe80::2");
+       d.device.reset();
+     },
+     EINVAL, "destination"},
+    {"local_multicast", kIpv4, [](D& d) { d.local = address("224.0.0.1"); }, EINVAL, "local"},
+    {"checksum", kIpv4, [](D& d) { *d.checksum += 1; }, EINVAL, "checksum"},
+    {"record_route_pointer", kIpv4,
+     [](D& d) {
+       d.headers = {7, 3, 3, 0};
+     },
+     EINVAL, "headers"},
+    {"record_route_twice", kIpv4, [](D& d) { d.headers = {7, 3, 4, 1, 7, 3, 4, 0}; }, EINVAL,
+     "headers"},
+    {"routes_loose_and_strict", kIpv4, [](D& d) { d.headers = {0x83, 3, 4, 1, 0x89, 3, 4, 0}; },
+     EINVAL, "headers"},
+    {"time_stamp_short", kIpv4,
+     [](D& d) {
+       d.headers = {0x44, 3, 5, 0};
+     },
+     EINVAL, "headers"},
+    {"router_alert_short", kIpv4,
+     [](D& d) {
+       d.headers = {0x94, 3, 0, 0};
+     },
+     EINVAL, "headers"},
+    {"header_of_ipsec", kIpv6, [](D& d) { d.next_header = IPPROTO_AH; }, EINVAL, "headers"},
+    {"header_option_beyond", kIpv6, [](D& d) { d.headers[3] = 5; }, EINVAL, "headers"},
     {"destination_any", kIpv4, [](D& d) { d.destination.address = address("0.0.0.0"); }, EINVAL,
      "destination"},
     {"local_in_ipv6", kIpv6, [](D& d) { d.local = address("192.0.2.3"); }, EINVAL, "local"},

@@ -58,7 +58,8 @@ struct ReceivedDatagram {
   // Interface it came in by, as IP_PKTINFO or IPV6_PKTINFO tell. IPv4 keeps it only when one of
   // these was on at arrival.
   std::optional<std::uint32_t> ifindex;
-  // Interface it was received on. Nothing tells a program; kKernel only.
+  // Interface it was received on. A program is told only of link-local sources in a VRF; else
+  // kKernel only.
   std::optional<std::uint32_t> device;
   // Address of this host that an answer would come from, ipi_spec_dst of IP_PKTINFO. IPv4 only,
   // kept like `ifindex`.
@@ -80,7 +81,7 @@ struct ReceivedDatagram {
   std::optional<std::uint16_t> gro_size;
   // The largest fragment it arrived in, bytes (IP_RECVFRAGSIZE). Empty: whole, or not known.
   std::optional<std::uint32_t> fragment_size;
-  // Sum over the datagram that the device made (IP_CHECKSUM).
+  // Sum over the payload that the device made (IP_CHECKSUM), as it is in memory.
   std::optional<std::uint32_t> checksum;
 
   // What was between the IP and the UDP header, byte by byte: IPv4 options with their padding, or

@@ -33,7 +33,8 @@ ReceivedDatagram datagram_of(const PlaceKind& kind) {
   d.source = {address(kind.source), 4000, 0};
   if (d.source.address.is_link_local()) d.source.scope = *d.ifindex;
   d.destination = {address(kind.destination), kProgramPort, 0};
-  if (d.family == Family::kIpv4 && kind.method == Method::kKernel) d.local = d.destination.address;
+  if (d.family == Family::kIpv4 && kind.method == Method::kKernel)
+    d.local = receiver_address(Family::kIpv4);
   d.hop_limit = 64;
   d.traffic_class = 0;
   d.mark = 0;
