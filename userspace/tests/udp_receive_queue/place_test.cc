@@ -137,11 +137,13 @@ TEST_P(ReceiveQueuePlaceTest, ComesBack) {
   for (ReceivedDatagram got : dump.queue.datagrams) {
     ReceivedDatagram expected = wanted;
     // Those that the report is about, and those that only a kernel with the option tells.
-    if (!lost.empty()) got.timestamp = expected.timestamp;
     if (std::count(lost.begin(), lost.end(), "hop_limit") != 0) expected.hop_limit = 0;
     if (std::count(lost.begin(), lost.end(), "ifindex") != 0) expected.ifindex = 1;
     if (kind.method == Method::kStock) {
       got.local.reset();
+      // There if anybody on this machine wants times.
+      got.timestamp.reset();
+      expected.timestamp.reset();
       got.device.reset();
       got.fragment_size.reset();
     }
