@@ -8,6 +8,7 @@
 
 # What a verb can be given: make build-kernel FLAVOUR=debug
 FLAVOUR ?= plain
+PREFIX ?= /usr/local
 
 ##@ Everything
 
@@ -69,6 +70,11 @@ submit: ## write a series out as it would be mailed; mails nothing; SUBMIT='--se
 fuzz: ## 10,000,000 random calls of TCP_REPAIR in the debug kernel (N=, SEED=)
 	@scripts/fuzz
 
+##@ To use it elsewhere
+
+install: ## library and tool, to DESTDIR= and PREFIX=
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
+
 ##@ For developers
 
 export-series: ## write the kernel tree's commits back into kernel-patches/
@@ -78,4 +84,5 @@ gen-series: ## write selftests/ and Documentation/ into the series
 	@scripts/gen-series
 
 .PHONY: help run test shell setup fetch apply configure build-kernel build-user boot report \
-	bench-udp export-series fastpath fuzz gen-series check-series submit submit-dry-run
+	bench-udp install export-series fastpath fuzz gen-series check-series submit \
+	submit-dry-run

@@ -10,9 +10,10 @@
 #include <string>
 #include <string_view>
 
+#include "sockrepair/export.h"
 #include "sockrepair/result.h"
 
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 enum class Family : std::uint8_t { kIpv4, kIpv6 };
 

@@ -4,7 +4,9 @@
 
 #include <string>
 
-namespace sockrepair {
+#include "sockrepair/export.h"
+
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // Why a call did not do its work.
 //

@@ -2,9 +2,10 @@
 #ifndef SOCKREPAIR_FD_H_
 #define SOCKREPAIR_FD_H_
 
+#include "sockrepair/export.h"
 #include "sockrepair/result.h"
 
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // Owner of one file descriptor. Move-only, never an int by itself.
 //

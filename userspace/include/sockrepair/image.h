@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "sockrepair/export.h"
 #include "sockrepair/result.h"
 #include "sockrepair/udp_socket.h"
 
@@ -43,7 +44,7 @@
 // value that cannot be stored EINVAL or EMSGSIZE; others are those of the system calls.
 //
 // Nothing here throws. One object is for one thread at a time.
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // A number by which a process referred to a socket.
 struct ImageDescriptor {

@@ -4,11 +4,12 @@
 
 #include <iosfwd>
 
+#include "sockrepair/export.h"
 #include "sockrepair/image.h"
 #include "sockrepair/result.h"
 
 // An image for people and for programs; what `sockrepair show` prints.
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // One block of lines for each socket, under a line for its process. Text out of the image (the name
 // of a process, what was lost) is printed with anything but printable ASCII as \xNN.

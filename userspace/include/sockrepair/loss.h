@@ -6,7 +6,9 @@
 #include <optional>
 #include <string>
 
-namespace sockrepair {
+#include "sockrepair/export.h"
+
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // One thing that a dump or a restore could not carry, named for a person. What succeeds with a list
 // of these has done everything else; an empty list says that nothing is lost.

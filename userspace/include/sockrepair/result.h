@@ -8,8 +8,9 @@
 #include <variant>
 
 #include "sockrepair/error.h"
+#include "sockrepair/export.h"
 
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 namespace internal {
 // Prints the error to stderr and aborts: somebody took the value of a failed call.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sockrepair/export.h"
 #include "sockrepair/fd.h"
 #include "sockrepair/loss.h"
 #include "sockrepair/result.h"
@@ -25,7 +26,7 @@
 //
 // Functions take a descriptor that stays the caller's. They do not throw, and are thread-safe for
 // different sockets.
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // What the value of an option is made of, and so how it is read, set, compared and shown. Numbers
 // are in host byte order unless said otherwise.

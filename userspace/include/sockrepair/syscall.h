@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "sockrepair/address.h"
+#include "sockrepair/export.h"
 #include "sockrepair/fd.h"
 #include "sockrepair/result.h"
 
@@ -20,7 +21,8 @@
 //   Result<Fd> fd = sys::socket(AF_INET, SOCK_DGRAM, 0);
 //   Result<void> set = sys::setsockopt(fd->get(), SOL_SOCKET, SO_MARK, 7);
 //   set.error().describe();  // "setsockopt(3, SOL_SOCKET, SO_MARK, 7): EPERM (Operation ...)"
-namespace sockrepair::sys {
+namespace SOCKREPAIR_EXPORT sockrepair {
+namespace sys {
 
 // SOCK_CLOEXEC is added to `type`.
 Result<Fd> socket(int domain, int type, int protocol);
@@ -81,6 +83,7 @@ Result<T> getsockopt(int fd, int level, int name) {
   return value;
 }
 
-}  // namespace sockrepair::sys
+}  // namespace sys
+}  // namespace sockrepair
 
 #endif  // SOCKREPAIR_SYSCALL_H_

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sockrepair/address.h"
+#include "sockrepair/export.h"
 #include "sockrepair/fd.h"
 #include "sockrepair/loss.h"
 #include "sockrepair/result.h"
@@ -30,7 +31,7 @@
 // Functions take a descriptor that stays the caller's. They do not throw, and are thread-safe for
 // different sockets. The program that the socket is from should be stopped: nobody else may receive
 // from the socket or set options of it during a call.
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // How to get at the queue.
 enum class Method : std::uint8_t {

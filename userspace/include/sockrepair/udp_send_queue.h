@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sockrepair/address.h"
+#include "sockrepair/export.h"
 #include "sockrepair/fd.h"
 #include "sockrepair/result.h"
 
@@ -27,7 +28,7 @@
 // Functions take a descriptor that stays the caller's. They do not throw, and are thread-safe for
 // different sockets; what they say about a socket that others use at the same time is in their
 // comments.
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // A datagram under construction. A value: keep it, store it, change it, use it any number of times.
 //

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sockrepair/address.h"
+#include "sockrepair/export.h"
 #include "sockrepair/fd.h"
 #include "sockrepair/loss.h"
 #include "sockrepair/result.h"
@@ -28,7 +29,7 @@
 // Functions do not throw, and are thread-safe for different sockets. The program that has the
 // socket should be stopped during a dump: what it does to the socket meanwhile is in the dump or
 // not, part by part.
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // A multicast group that a socket is a member of, on one interface. A value.
 struct Membership {
