@@ -302,6 +302,8 @@ constexpr UncarriedOption kUncarried[] = {
     {OPTION(IPPROTO_IPV6, MCAST_MSFILTER), "UdpSocket::memberships"},
     {OPTION(SOL_UDP, UDPLITE_SEND_CSCOV), "of UDP-Lite, on older kernels"},
     {OPTION(SOL_UDP, UDPLITE_RECV_CSCOV), "of UDP-Lite, on older kernels"},
+    {OPTION(SOL_UDP, UDP_REPAIR_SEND_QUEUE), "UdpSocket::send_queue"},
+    {OPTION(SOL_UDP, UDP_REPAIR_RECV_QUEUE), "UdpSocket::receive_queue"},
     {OPTION(SOL_UDP, UDP_REPAIR), "of who dumps and restores, not of the socket's program"},
 };
 

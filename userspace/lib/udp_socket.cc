@@ -283,13 +283,12 @@ class Dumper {
     ReceiveQueueDumpOptions how = options_.receive;
     if (has_error_ && (polled() & POLLIN) == 0 && !socket_.receive_shutdown) return {};
     // Peeking would take the pending error.
+    if (has_error_ && how.method == Method::kStock) return error_in_the_way("Method::kStock");
     if (has_error_) how.method = Method::kKernel;
     Result<ReceiveQueueDump> dump = dump_receive_queue(fd_, how);
     if (!dump) {
-      if (!has_error_ || options_.receive.method == Method::kKernel) return dump.error();
-      return Error{EBUSY,
-                   "receive queue: without UDP_REPAIR_RECV_QUEUE (" + dump.error().describe() +
-                       ") reading it takes the pending error, needs UdpDumpOptions::take_errors"};
+      bool asked_for = options_.receive.method == Method::kKernel;
+      return has_error_ && !asked_for ? error_in_the_way(dump.error().describe()) : dump.error();
     }
     socket_.receive_queue = std::move(dump->queue);
     append(socket_.losses, std::move(dump->losses));
@@ -303,6 +302,13 @@ class Dumper {
                                 " datagrams without a byte that were peeked at before");
     }
     return {};
+  }
+
+  static Error error_in_the_way(const std::string& why) {
+    return Error{EBUSY,
+                 "receive queue: reading it takes the pending error, needs "
+                 "UDP_REPAIR_RECV_QUEUE (" +
+                     why + ") or UdpDumpOptions::take_errors"};
   }
 
   void read_interfaces() {

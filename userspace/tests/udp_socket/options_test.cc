@@ -214,7 +214,6 @@ const std::set<std::pair<int, int>> kReadOnly = {
     {SOL_SOCKET, SO_NETNS_COOKIE},
     {SOL_SOCKET, SO_BPF_EXTENSIONS},
     {IPPROTO_IP, 52},  // IP_PROTOCOL
-    {SOL_UDP, UDP_REPAIR_SEND_QUEUE},
 };
 
 bool is_listed(int level, int name) {

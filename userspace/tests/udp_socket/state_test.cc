@@ -69,6 +69,12 @@ const NetNs& host() {
   return *ns;
 }
 
+// The same with other indices.
+const NetNs& other_host() {
+  static const NetNs* ns = new NetNs(make_host(40).value());
+  return *ns;
+}
+
 Result<Fd> open_socket(const NetNs& ns, int domain) {
   return ns.run([&] { return sys::socket(domain, SOCK_DGRAM, 0); });
 }
@@ -187,8 +193,7 @@ TEST_P(UdpSocketStateTest, ComesBackOnAnotherHost) {
   ASSERT_OK_AND_ASSIGN(Fd old_socket, open_socket(host(), kind.domain));
   ASSERT_THAT(kind.reach(old_socket), IsOk());
   ASSERT_OK_AND_ASSIGN(UdpSocket dump, dump_udp_socket(old_socket));
-  ASSERT_OK_AND_ASSIGN(NetNs other, make_host(40));
-  ASSERT_OK_AND_ASSIGN(RestoredSocket restored, restore_on(other, dump));
+  ASSERT_OK_AND_ASSIGN(RestoredSocket restored, restore_on(other_host(), dump));
   ASSERT_OK_AND_ASSIGN(UdpSocket again, dump_udp_socket(restored.fd));
   EXPECT_NE(again.netns_cookie, dump.netns_cookie);
 
