@@ -3,14 +3,56 @@
 #include <string.h>
 
 #include <algorithm>
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "c_handles.h"
+#include "c_call.h"
+#include "sockrepair/bridge.h"
+#include "sockrepair/sockrepair.h"
+#include "sockrepair/udp_socket.h"
 #include "try.h"
 
 using sockrepair::Endpoint;
 using sockrepair::Error;
 using sockrepair::Result;
 using sockrepair::internal::c_call;
+using sockrepair::internal::null_pointer;
+
+// What is behind the pointers.
+
+struct sockrepair_error {
+  explicit sockrepair_error(sockrepair::Error e) : error(std::move(e)), text(error.describe()) {}
+
+  sockrepair::Error error;
+  std::string text;
+};
+
+struct sockrepair_losses {
+  struct Line {
+    std::string subject;
+    std::string text;
+  };
+
+  explicit sockrepair_losses(const std::vector<sockrepair::Loss>& losses) {
+    for (const sockrepair::Loss& loss : losses) {
+      std::string subject = loss.subject;
+      if (loss.index) subject += " " + std::to_string(*loss.index);
+      lines.push_back({std::move(subject), loss.describe()});
+    }
+  }
+
+  std::vector<Line> lines;
+};
+
+struct sockrepair_udp {
+  explicit sockrepair_udp(sockrepair::UdpSocket s) : socket(std::move(s)), losses(socket.losses) {}
+
+  sockrepair::UdpSocket socket;
+  sockrepair_losses losses;
+};
 
 namespace {
 
@@ -18,10 +60,6 @@ Result<void> check_flags(const char* call, unsigned int flags, unsigned int know
   if ((flags & ~known) == 0) return {};
   return Error{EINVAL, std::string(call) + ": flags " + std::to_string(flags) +
                            ", must be some of " + std::to_string(known)};
-}
-
-Error null_pointer(const char* call, const char* argument) {
-  return Error{EINVAL, std::string(call) + ": " + argument + " is NULL"};
 }
 
 // As getsockname(2) fills its arguments.
@@ -41,6 +79,34 @@ const sockrepair_losses::Line* line(const sockrepair_losses* losses, size_t inde
 }
 
 }  // namespace
+
+namespace sockrepair {
+
+sockrepair_udp* to_c(UdpSocket socket) noexcept {
+  try {
+    return new sockrepair_udp(std::move(socket));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+sockrepair_error* to_c(Error error) noexcept {
+  try {
+    return new sockrepair_error(std::move(error));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+const UdpSocket& from_c(const sockrepair_udp& socket) {
+  return socket.socket;
+}
+
+const Error& from_c(const sockrepair_error& error) {
+  return error.error;
+}
+
+}  // namespace sockrepair
 
 const char* sockrepair_version(void) {
   return SOCKREPAIR_VERSION;
