@@ -47,6 +47,8 @@ T get(const std::uint8_t* from) {
 }
 
 std::uint32_t add_to_checksum(std::uint32_t checksum, std::span<const std::uint8_t> bytes) {
+  // zlib begins anew when it is given no memory, which is what an empty payload has.
+  if (bytes.empty()) return checksum;
   return static_cast<std::uint32_t>(crc32_z(checksum, bytes.data(), bytes.size()));
 }
 

@@ -290,7 +290,9 @@ requires(!std::same_as<T, std::uint8_t>) void print_member(std::ostream& out,
                                                            const std::string& indent,
                                                            const std::string& name,
                                                            const std::vector<T>& values) {
-  for (const T& value : values) out << indent << name << ": " << text(value) << "\n";
+  // "options", but "option" for one of them.
+  std::string one = name.substr(0, name.size() - 1);
+  for (const T& value : values) out << indent << one << ": " << text(value) << "\n";
 }
 
 template <typename Struct>
@@ -332,7 +334,8 @@ void print_payload(std::ostream& out, const std::string& indent, const Bytes& pa
 void print_text(std::ostream& out, const ImageSocket& entry, std::uint64_t number) {
   const std::string indent(4, ' ');
   const UdpSocket& socket = entry.socket;
-  out << "\n  socket " << number << "\n";
+  out << "\n  socket " << number << " ("
+      << family_name(socket.domain == AF_INET6 ? Family::kIpv6 : Family::kIpv4) << ")\n";
   print_lines(out, indent, entry);
   print_lines(out, indent, socket);
 

@@ -104,7 +104,8 @@ std::string beyond_type(const pb::FieldDescriptor& field, std::uint64_t number) 
 
 std::string step_text(const pb::FieldDescriptor* field, const FieldStep& step) {
   if (field == nullptr) return std::to_string(step.number);
-  return field->name() + (field->is_repeated() ? "[" + std::to_string(step.index) + "]" : "");
+  bool element = field->is_repeated() && step.index != kWholeList;
+  return field->name() + (element ? "[" + std::to_string(step.index) + "]" : "");
 }
 
 // How often each field was there; messages here have few.
@@ -191,10 +192,10 @@ std::uint64_t find_field(const pb::Descriptor& message, std::span<const std::uin
                          const FieldPath& path) {
   if (path.empty()) return 0;
   Fields fields(bytes);
-  std::size_t index = 0;
+  std::size_t before = path.front().index == kWholeList ? 0 : path.front().index;
   RawField raw;
   while (!fields.at_end() && fields.next(&raw) == nullptr) {
-    if (raw.field() != path.front().number || index++ != path.front().index) continue;
+    if (raw.field() != path.front().number || before-- != 0) continue;
     const pb::FieldDescriptor* field = message.FindFieldByNumber(raw.field());
     if (path.size() == 1 || field == nullptr || field->message_type() == nullptr) return raw.offset;
     FieldPath rest(path.begin() + 1, path.end());

@@ -14,11 +14,12 @@
 // it does not know, take the last of several values and cut numbers to their type in silence.
 namespace sockrepair::internal {
 
-// The way to a field: field numbers from the outermost message on, with the place in the list for
-// a repeated field.
+// The way to a field: field numbers from the outermost message on, for a repeated field with the
+// place in its list, or kWholeList.
+inline constexpr std::size_t kWholeList = static_cast<std::size_t>(-1);
 struct FieldStep {
   int number;
-  std::size_t index = 0;
+  std::size_t index = kWholeList;
 
   bool operator==(const FieldStep&) const = default;
 };
@@ -41,7 +42,7 @@ std::optional<WireProblem> check_wire(const google::protobuf::Descriptor& messag
                                       std::span<const std::uint8_t> bytes);
 
 // Where the tag of the field is, in bytes that check_wire() found right. Of a path that is not
-// there, where the innermost message around it begins.
+// there, where the innermost message around it begins; of a whole list its first element.
 std::uint64_t find_field(const google::protobuf::Descriptor& message,
                          std::span<const std::uint8_t> bytes, const FieldPath& path);
 

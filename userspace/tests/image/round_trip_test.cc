@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+//
+// What goes into an image comes out again.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+#include "image/raw_image.h"
+#include "image/sample.h"
+#include "image/tables.h"
+#include "util/matchers.h"
+
+namespace sockrepair::test {
+namespace {
+
+using internal::Table;
+using ::testing::IsEmpty;
+
+TEST(ImageRoundTripTest, EveryMember) {
+  ASSERT_OK_AND_ASSIGN(std::string image, make_image(full_sample()));
+  ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> entries, read_image(image));
+  ASSERT_EQ(entries.size(), full_sample().size());
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    EXPECT_TRUE(entries[i] == full_sample()[i]) << "entry " << i;
+}
+
+TEST(ImageRoundTripTest, SameEntriesSameBytes) {
+  ASSERT_OK_AND_ASSIGN(std::string first, make_image(full_sample()));
+  ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> entries, read_image(first));
+  ASSERT_OK_AND_ASSIGN(std::string second, make_image(entries));
+  EXPECT_EQ(first, second);
+}
+
+TEST(ImageRoundTripTest, NoEntries) {
+  ASSERT_OK_AND_ASSIGN(std::string image, make_image({}));
+  ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> entries, read_image(image));
+  EXPECT_THAT(entries, IsEmpty());
+}
+
+TEST(ImageRoundTripTest, SeveralProcessesAndEmptyQueues) {
+  std::vector<ImageEntry> entries = small_sample();
+  for (const ImageEntry& entry : full_sample()) entries.push_back(entry);
+  entries.push_back(ImageProcess{2, "", 0});
+  ASSERT_OK_AND_ASSIGN(std::string image, make_image(entries));
+  ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> again, read_image(image));
+  EXPECT_TRUE(again == entries);
+}
+
+TEST(ImageRoundTripTest, LongestPayload) {
+  ReceivedDatagram datagram;
+  datagram.source.address = datagram.destination.address = IpAddress::parse("::1").value();
+  datagram.family = Family::kIpv6;
+  datagram.destination.port = 1;
+  datagram.payload.assign(65535 - 8, 0xa5);
+  std::vector<ImageEntry> entries = small_sample();
+  UdpSocket& socket = std::get<ImageSocket>(entries[1]).socket;
+  socket.domain = AF_INET6;
+  socket.receive_queue.datagrams.assign(20, datagram);
+  ASSERT_OK_AND_ASSIGN(std::string image, make_image(entries));
+  ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> again, read_image(image));
+  EXPECT_TRUE(again == entries);
+}
+
+// --- the samples and the tables are complete
+
+// All values of type Struct in an entry, through tables and what is beside them.
+template <typename Struct>
+class Collect {
+ public:
+  template <typename T>
+  void operator()(const T& value) {
+    if constexpr (std::is_same_v<T, Struct>) found.push_back(value);
+    if constexpr (requires { typename Table<T>::Message; }) {
+      std::apply([&](const auto&... rows) { ((*this)(value.*rows.member), ...); }, Table<T>::rows);
+    }
+    if constexpr (std::is_same_v<T, ImageSocket>) (*this)(value.socket);
+    if constexpr (std::is_same_v<T, UdpSocket>) {
+      (*this)(value.send_queue);
+      (*this)(value.receive_queue.datagrams);
+      (*this)(value.losses);
+    }
+  }
+  template <typename T>
+  void operator()(const std::optional<T>& value) {
+    if (value) (*this)(*value);
+  }
+  template <typename T>
+  void operator()(const std::vector<T>& values) {
+    for (const T& value : values) (*this)(value);
+  }
+
+  std::vector<Struct> found;
+};
+
+template <typename T>
+std::optional<std::uint64_t> number_of(const T& value) {
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+    return static_cast<std::uint64_t>(value);
+  else
+    return std::nullopt;
+}
+template <typename T>
+std::optional<std::uint64_t> number_of(const std::optional<T>& value) {
+  return value ? number_of(*value) : std::nullopt;
+}
+
+template <typename Struct>
+class ImageTableTest : public ::testing::Test {};
+
+using Carried =
+    ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
+                     ImageProcess, ImageSocket, UdpSocket, Loss, ReceivedDatagram, SendQueue>;
+
+struct StructName {
+  template <typename Struct>
+  static std::string GetName(int) {
+    return Table<Struct>::Message::descriptor()->name() +
+           (std::is_same_v<Struct, ImageSocket> ? "Descriptors" : "");
+  }
+};
+
+TYPED_TEST_SUITE(ImageTableTest, Carried, StructName);
+
+// Otherwise a round trip would not show a member that is lost.
+TYPED_TEST(ImageTableTest, SampleHasEveryMember) {
+  Collect<TypeParam> collect;
+  for (const ImageEntry& entry : full_sample()) std::visit(collect, entry);
+  ASSERT_FALSE(collect.found.empty());
+  auto check_row = [&](const auto& row) {
+    bool set = false;
+    for (const TypeParam& value : collect.found)
+      set = set || !(value.*row.member == TypeParam().*row.member);
+    EXPECT_TRUE(set) << "field " << row.number << " has its default in all of full_sample()";
+  };
+  std::apply([&](const auto&... rows) { (check_row(rows), ...); }, Table<TypeParam>::rows);
+}
+
+// Otherwise it would not show two members that have changed places.
+TYPED_TEST(ImageTableTest, SampleHasDifferentNumbers) {
+  Collect<TypeParam> collect;
+  for (const ImageEntry& entry : full_sample()) std::visit(collect, entry);
+  for (const TypeParam& value : collect.found) {
+    std::set<std::uint64_t> seen;
+    auto check_row = [&](const auto& row) {
+      std::optional<std::uint64_t> number = number_of(value.*row.member);
+      if (number && *number != 0) {
+        EXPECT_TRUE(seen.insert(*number).second) << "field " << row.number << " is " << *number;
+      }
+    };
+    std::apply([&](const auto&... rows) { (check_row(rows), ...); }, Table<TypeParam>::rows);
+  }
+}
+
+template <typename... Structs>
+std::set<int> fields_of() {
+  std::set<int> numbers;
+  auto add = [&](const auto& rows) {
+    std::apply([&](const auto&... row) { (numbers.insert(row.number), ...); }, rows);
+  };
+  (add(Table<Structs>::rows), ...);
+  return numbers;
+}
+
+std::set<int> fields_of(const google::protobuf::Descriptor* message) {
+  std::set<int> numbers;
+  for (int i = 0; i < message->field_count(); ++i) numbers.insert(message->field(i)->number());
+  return numbers;
+}
+
+// A field of image.proto that no member goes to would be accepted and forgotten.
+TEST(ImageTablesTest, EveryFieldIsCarried) {
+  using namespace internal;  // NOLINT: the names of all tables
+  EXPECT_EQ(fields_of<Endpoint>(), fields_of(image::Endpoint::descriptor()));
+  EXPECT_EQ(fields_of<OptionValue>(), fields_of(image::SocketOption::descriptor()));
+  EXPECT_EQ(fields_of<Membership>(), fields_of(image::Membership::descriptor()));
+  EXPECT_EQ(fields_of<InterfaceName>(), fields_of(image::InterfaceName::descriptor()));
+  EXPECT_EQ(fields_of<ImageDescriptor>(), fields_of(image::Descriptor::descriptor()));
+  EXPECT_EQ(fields_of<ImageProcess>(), fields_of(image::ProcessEntry::descriptor()));
+  EXPECT_EQ((fields_of<ImageSocket, UdpSocket, SocketCounts>()),
+            fields_of(image::UdpSocketEntry::descriptor()));
+  EXPECT_EQ(fields_of<Loss>(), fields_of(image::LossEntry::descriptor()));
+  EXPECT_EQ(fields_of<QueueHead>(), fields_of(image::UdpQueueEntry::descriptor()));
+  EXPECT_EQ(fields_of<ReceivedDatagram>(), fields_of(image::ReceivedPacket::descriptor()));
+  EXPECT_EQ(fields_of<SendQueue>(), fields_of(image::SentPacket::descriptor()));
+  EXPECT_EQ(fields_of<ImageTotals>(), fields_of(image::EndEntry::descriptor()));
+  std::set<int> packet = fields_of<PacketHead>();
+  packet.insert(
+      {image::UdpPacketEntry::kReceivedFieldNumber, image::UdpPacketEntry::kSentFieldNumber});
+  EXPECT_EQ(packet, fields_of(image::UdpPacketEntry::descriptor()));
+}
+
+}  // namespace
+}  // namespace sockrepair::test
