@@ -2,14 +2,16 @@
 //
 // Connections across a network are moved to another host in the orders of calls of CRIU and of
 // passt, with data in both queues, and go on as if nothing had happened: every byte arrives once,
-// MSS, scales and windows are what they were, and as many bytes take as many segments.
+// MSS, scales and windows are what they were, and as many bytes take as many segments. The same on
+// loopback, where they come back to the host they were on.
 //
 //      client                      server                      elsewhere
 //    +----------+               +----------+                 +----------+
 //    |  wire0   |---------------|  wire0   |  ==> moved to   |  wire0   |
 //    +----------+               +----------+                 +----------+
 //
-// All connections of a test are moved at once, as they are with a container.
+// All connections of a test are moved at once, as they are with a container. Wherever they go, all
+// options of TCP are switched on.
 
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -21,6 +23,7 @@
 #include <cerrno>
 #include <chrono>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,23 +52,93 @@ constexpr std::size_t kQueued = 3000;
 constexpr std::size_t kUnsent = 100;
 constexpr int kMtu = 1500;
 
-// What the SYNs agree on. The host that connections are moved to has everything switched on.
+// What the SYNs agree on.
 struct Agreement {
-  std::string name;
+  const char* name;
   bool scale;
   bool sack;
   bool timestamps;
   bool queues = true;  // data in both
-
-  friend void PrintTo(const Agreement& param, std::ostream* out) { *out << param.name; }
 };
-const std::vector<Agreement> kAgreements = {
+const Agreement kAgreements[] = {
     {"scale_sack_timestamps", true, true, true}, {"scale_sack", true, true, false},
     {"scale_timestamps", true, false, true},     {"scale", true, false, false},
     {"sack_timestamps", false, true, true},      {"sack", false, true, false},
     {"timestamps", false, false, true},          {"nothing", false, false, false},
     {"empty_queues", true, true, true, false},
 };
+
+Result<void> set_sysctls(const NetNs& host, const Agreement& agreement) {
+  SOCKREPAIR_TRY(host.sysctl("ipv4.tcp_window_scaling", agreement.scale ? "1" : "0"));
+  SOCKREPAIR_TRY(host.sysctl("ipv4.tcp_sack", agreement.sack ? "1" : "0"));
+  return host.sysctl("ipv4.tcp_timestamps", agreement.timestamps ? "1" : "0");
+}
+
+// Where a client and a server are, and where the server's connections go.
+class World {
+ public:
+  // Two hosts; the server's connections go to a third one.
+  static Result<World> network() {
+    SOCKREPAIR_TRY_ASSIGN(TwoHosts hosts, TwoHosts::create({.mtu = kMtu}));
+    World world;
+    world.hosts_.emplace(std::move(hosts));
+    return world;
+  }
+  // One host; they stay, and what was agreed on is not its default any more.
+  static Result<World> loopback() {
+    World world;
+    SOCKREPAIR_TRY_ASSIGN(NetNs host, NetNs::create());
+    SOCKREPAIR_TRY(host.ip("link set lo mtu " + std::to_string(kMtu) + "\n"));
+    world.host_.emplace(std::move(host));
+    return world;
+  }
+
+  const NetNs& client() const { return hosts_ ? hosts_->sender : *host_; }
+  const NetNs& server() const { return hosts_ ? hosts_->receiver : *host_; }
+  IpAddress server_address(Family family) const {
+    if (hosts_) return receiver_address(family);
+    return IpAddress::parse(family == Family::kIpv4 ? "127.0.0.1" : "::1").value();
+  }
+
+  Result<void> agree(const Agreement& agreement) {
+    for (const NetNs* host : {&client(), &server()}) {
+      SOCKREPAIR_TRY(set_sysctls(*host, agreement));
+      // A tail loss probe sends what waits for more.
+      SOCKREPAIR_TRY(host->sysctl("ipv4.tcp_early_retrans", "0"));
+    }
+    return {};
+  }
+
+  // From here on server() is where the connections are restored.
+  Result<void> move() {
+    if (hosts_) return hosts_->replace_receiver({.mtu = kMtu});
+    SOCKREPAIR_TRY(host_->sysctl("ipv4.tcp_early_retrans", "3"));
+    return set_sysctls(*host_, {"everything", true, true, true});
+  }
+
+ private:
+  World() = default;
+
+  std::optional<TwoHosts> hosts_;
+  std::optional<NetNs> host_;
+};
+
+struct Case {
+  std::string name;
+  Result<World> (*world)();
+  const Agreement* agreement;
+
+  friend void PrintTo(const Case& param, std::ostream* out) { *out << param.name; }
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const Agreement& agreement : kAgreements) {
+    all.push_back({std::string("network_") + agreement.name, World::network, &agreement});
+    all.push_back({std::string("loopback_") + agreement.name, World::loopback, &agreement});
+  }
+  return all;
+}
 
 struct Connection {
   std::string name;
@@ -80,16 +153,17 @@ struct Connection {
   Image image;
 };
 
-Result<void> connect(const TwoHosts& hosts, Connection& connection, std::uint16_t port) {
+Result<void> connect(const World& world, Connection& connection, std::uint16_t port) {
   const int domain = connection.domain;
   const Family family = domain == AF_INET ? Family::kIpv4 : Family::kIpv6;
-  const SocketAddress address(Endpoint{receiver_address(family), port, 0}, domain);
+  const SocketAddress address(Endpoint{world.server_address(family), port, 0}, domain);
   SOCKREPAIR_TRY_ASSIGN(
-      Fd listener, hosts.receiver.run([domain] { return sys::socket(domain, SOCK_STREAM, 0); }));
+      Fd listener, world.server().run([domain] { return sys::socket(domain, SOCK_STREAM, 0); }));
   SOCKREPAIR_TRY(sys::bind(listener.get(), address));
   if (::listen(listener.get(), 1) != 0) return Error{errno, "listen()"};
-  SOCKREPAIR_TRY_ASSIGN(connection.client,
-                        hosts.sender.run([domain] { return sys::socket(domain, SOCK_STREAM, 0); }));
+  SOCKREPAIR_TRY_ASSIGN(connection.client, world.client().run([domain] {
+    return sys::socket(domain, SOCK_STREAM, 0);
+  }));
   SOCKREPAIR_TRY(sys::connect(connection.client.get(), address));
   connection.server = Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!connection.server) return Error{errno, "accept4()"};
@@ -109,14 +183,6 @@ Result<void> fill_queues(Connection& connection) {
   // Less than a segment, so that it waits for more.
   SOCKREPAIR_TRY(sys::setsockopt(connection.server.get(), IPPROTO_TCP, TCP_CORK, 1));
   return connection.down.send(connection.server, kUnsent);
-}
-
-Result<void> set_sysctls(const NetNs& host, const Agreement& agreement) {
-  // A tail loss probe sends what waits for more.
-  SOCKREPAIR_TRY(host.sysctl("ipv4.tcp_early_retrans", "0"));
-  SOCKREPAIR_TRY(host.sysctl("ipv4.tcp_window_scaling", agreement.scale ? "1" : "0"));
-  SOCKREPAIR_TRY(host.sysctl("ipv4.tcp_sack", agreement.sack ? "1" : "0"));
-  return host.sysctl("ipv4.tcp_timestamps", agreement.timestamps ? "1" : "0");
 }
 
 // Segments that brought something new: a loaded machine takes a late acknowledgment for a loss.
@@ -141,13 +207,12 @@ auto AsManyAs(const Transfer& undisturbed) {
   return AllOf(Ge(segments - segments / 50), Le(segments + segments / 50));
 }
 
-class TcpRestoreTest : public ::testing::TestWithParam<Agreement> {};
+class TcpRestoreTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(TcpRestoreTest, ConnectionsGoOnElsewhere) {
-  const Agreement& agreement = GetParam();
-  ASSERT_OK_AND_ASSIGN(TwoHosts hosts, TwoHosts::create({.mtu = kMtu}));
-  for (const NetNs* host : {&hosts.sender, &hosts.receiver})
-    ASSERT_THAT(set_sysctls(*host, agreement), IsOk());
+  const Agreement& agreement = *GetParam().agreement;
+  ASSERT_OK_AND_ASSIGN(World world, GetParam().world());
+  ASSERT_THAT(world.agree(agreement), IsOk());
 
   std::deque<Connection> connections;
   for (Order order : kOrders) {
@@ -162,7 +227,7 @@ TEST_P(TcpRestoreTest, ConnectionsGoOnElsewhere) {
   std::uint16_t port = kPort;
   for (Connection& one : connections) {
     SCOPED_TRACE(one.name);
-    ASSERT_THAT(connect(hosts, one, port++), IsOk());
+    ASSERT_THAT(connect(world, one, port++), IsOk());
     // The first megabyte opens the windows.
     ASSERT_THAT(one.up.transfer(one.client, one.server, kMegabyte), IsOk());
     ASSERT_THAT(one.down.transfer(one.server, one.client, kMegabyte), IsOk());
@@ -185,11 +250,11 @@ TEST_P(TcpRestoreTest, ConnectionsGoOnElsewhere) {
     ASSERT_EQ(one.image.numbers.timestamps(), agreement.timestamps);
   }
 
-  ASSERT_THAT(hosts.replace_receiver({.mtu = kMtu}), IsOk());
+  ASSERT_THAT(world.move(), IsOk());
   for (Connection& one : connections) {
     SCOPED_TRACE(one.name);
     ASSERT_OK_AND_ASSIGN(one.server,
-                         hosts.receiver.run([&] { return restore(one.order, one.image); }));
+                         world.server().run([&] { return restore(one.order, one.image); }));
 
     ASSERT_THAT(sys::setsockopt(one.server.get(), IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON), IsOk());
     ASSERT_OK_AND_ASSIGN(const TcpNumbers is, read_numbers(one.server));
@@ -236,7 +301,7 @@ TEST_P(TcpRestoreTest, ConnectionsGoOnElsewhere) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TcpRestoreTest, ValuesIn(kAgreements), ParamName());
+INSTANTIATE_TEST_SUITE_P(All, TcpRestoreTest, ValuesIn(cases()), ParamName());
 
 }  // namespace
 }  // namespace sockrepair::test
