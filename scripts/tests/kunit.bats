@@ -79,6 +79,22 @@ judge() {
   [[ $output == *'short count'* ]]
 }
 
+@test "a suite without results fails, whatever the kernel says" {
+  mkdir "$SOCKREPAIR_KUNIT/tcp_repair"
+  printf 'KTAP version 1\n1..1\nok 1 tcp_repair\n' >"$SOCKREPAIR_KUNIT/tcp_repair/results"
+  judge tcp_repair
+  ((status == 1))
+}
+
+@test "the guest's awk is enough" {
+  mkdir "$BATS_TEST_TMPDIR/bin"
+  ln -s "$(command -v busybox)" "$BATS_TEST_TMPDIR/bin/awk"
+  PATH=$BATS_TEST_TMPDIR/bin:$PATH
+  kernel_says tcp_repair 'ok 2 wscale' 'ok 2 codes' 'ok 1 tcp_repair'
+  judge tcp_repair
+  [[ ${lines[-1]} == '3 passed, 0 failed, 0 skipped' ]]
+}
+
 @test "a suite that the kernel does not have fails" {
   judge tcp_repair
   ((status == 1))
