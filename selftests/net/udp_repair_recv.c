@@ -135,7 +135,8 @@ struct dump {
 	union {
 		struct udp_repair_recv_queue hdr;
 		__u8 raw[1 << 18];
-	} __attribute__((aligned(8)));
+		__u64 word;	/* it begins where entries may */
+	};
 };
 
 /* An argument of setsockopt(). */
@@ -1294,7 +1295,7 @@ static void expect_controls(struct __test_metadata *_metadata,
 		const void *data = control_of(&seen_a, want[i].level,
 					      want[i].type, &len);
 
-		ASSERT_TRUE(data != NULL) {
+		ASSERT_NE(NULL, data) {
 			TH_LOG("no level %d type %d", want[i].level,
 			       want[i].type);
 			log_controls(_metadata, &seen_a);
@@ -1888,43 +1889,126 @@ FIXTURE_VARIANT(request)
 	int err;
 };
 
-#define REQUEST(name, error, length, ...)				\
-	FIXTURE_VARIANT_ADD(request, name)				\
-	{								\
-		.hdr = {						\
-			.size = HDR_SIZE,				\
-			.entry_size = ENTRY_SIZE,			\
-			__VA_ARGS__					\
-		},							\
-		.len = length,						\
-		.err = error,						\
+#define REQUEST(error, length, ...)			\
+	.err = error,					\
+	.len = length,					\
+	.hdr = {					\
+		.size = HDR_SIZE,			\
+		.entry_size = ENTRY_SIZE,		\
+		__VA_ARGS__				\
 	}
 
 #define ROOM 16384
 
-REQUEST(exact, 0, ROOM);
-REQUEST(header_only, 0, HDR_SIZE);
-REQUEST(longer_header, 0, ROOM, .size = HDR_SIZE + 8);
-REQUEST(longer_entry, 0, ROOM, .entry_size = ENTRY_SIZE + 8);
-REQUEST(page_header, 0, ROOM, .size = 4096);
-REQUEST(page_entry, 0, ROOM, .entry_size = 4096);
-REQUEST(out_members_are_ignored, 0, ROOM, .count = 1, .next = 2, .queued = 3,
-	.next_len = 4);
-REQUEST(no_room, -EINVAL, HDR_SIZE - 1);
-REQUEST(nothing, -EINVAL, 0);
-REQUEST(size_short, -EINVAL, ROOM, .size = HDR_SIZE - 8);
-REQUEST(size_zero, -EINVAL, ROOM, .size = 0);
-REQUEST(size_over_room, -EINVAL, ROOM, .size = ROOM + 8);
-REQUEST(size_uneven, -EINVAL, ROOM, .size = HDR_SIZE + 4);
-REQUEST(size_over_page, -E2BIG, ROOM, .size = 8192);
-REQUEST(entry_short, -EINVAL, ROOM, .entry_size = ENTRY_SIZE - 8);
-REQUEST(entry_zero, -EINVAL, ROOM, .entry_size = 0);
-REQUEST(entry_uneven, -EINVAL, ROOM, .entry_size = ENTRY_SIZE + 4);
-REQUEST(entry_over_page, -E2BIG, ROOM, .entry_size = 8192);
-REQUEST(entry_huge, -E2BIG, ROOM, .entry_size = UINT_MAX);
-REQUEST(flags, -EINVAL, ROOM, .flags = 1);
-REQUEST(reserved_first, -EINVAL, ROOM, .reserved = { 1 });
-REQUEST(reserved_last, -EINVAL, ROOM, .reserved = { [7] = 1 });
+FIXTURE_VARIANT_ADD(request, exact)
+{
+	REQUEST(0, ROOM),
+};
+
+FIXTURE_VARIANT_ADD(request, header_only)
+{
+	REQUEST(0, HDR_SIZE),
+};
+
+FIXTURE_VARIANT_ADD(request, longer_header)
+{
+	REQUEST(0, ROOM, .size = HDR_SIZE + 8),
+};
+
+FIXTURE_VARIANT_ADD(request, longer_entry)
+{
+	REQUEST(0, ROOM, .entry_size = ENTRY_SIZE + 8),
+};
+
+FIXTURE_VARIANT_ADD(request, page_header)
+{
+	REQUEST(0, ROOM, .size = 4096),
+};
+
+FIXTURE_VARIANT_ADD(request, page_entry)
+{
+	REQUEST(0, ROOM, .entry_size = 4096),
+};
+
+FIXTURE_VARIANT_ADD(request, out_members_are_ignored)
+{
+	REQUEST(0, ROOM, .count = 1, .next = 2, .queued = 3, .next_len = 4),
+};
+
+FIXTURE_VARIANT_ADD(request, no_room)
+{
+	REQUEST(-EINVAL, HDR_SIZE - 1),
+};
+
+FIXTURE_VARIANT_ADD(request, nothing)
+{
+	REQUEST(-EINVAL, 0),
+};
+
+FIXTURE_VARIANT_ADD(request, size_short)
+{
+	REQUEST(-EINVAL, ROOM, .size = HDR_SIZE - 8),
+};
+
+FIXTURE_VARIANT_ADD(request, size_zero)
+{
+	REQUEST(-EINVAL, ROOM, .size = 0),
+};
+
+FIXTURE_VARIANT_ADD(request, size_over_room)
+{
+	REQUEST(-EINVAL, ROOM, .size = ROOM + 8),
+};
+
+FIXTURE_VARIANT_ADD(request, size_uneven)
+{
+	REQUEST(-EINVAL, ROOM, .size = HDR_SIZE + 4),
+};
+
+FIXTURE_VARIANT_ADD(request, size_over_page)
+{
+	REQUEST(-E2BIG, ROOM, .size = 8192),
+};
+
+FIXTURE_VARIANT_ADD(request, entry_short)
+{
+	REQUEST(-EINVAL, ROOM, .entry_size = ENTRY_SIZE - 8),
+};
+
+FIXTURE_VARIANT_ADD(request, entry_zero)
+{
+	REQUEST(-EINVAL, ROOM, .entry_size = 0),
+};
+
+FIXTURE_VARIANT_ADD(request, entry_uneven)
+{
+	REQUEST(-EINVAL, ROOM, .entry_size = ENTRY_SIZE + 4),
+};
+
+FIXTURE_VARIANT_ADD(request, entry_over_page)
+{
+	REQUEST(-E2BIG, ROOM, .entry_size = 8192),
+};
+
+FIXTURE_VARIANT_ADD(request, entry_huge)
+{
+	REQUEST(-E2BIG, ROOM, .entry_size = UINT_MAX),
+};
+
+FIXTURE_VARIANT_ADD(request, flags)
+{
+	REQUEST(-EINVAL, ROOM, .flags = 1),
+};
+
+FIXTURE_VARIANT_ADD(request, reserved_first)
+{
+	REQUEST(-EINVAL, ROOM, .reserved = { 1 }),
+};
+
+FIXTURE_VARIANT_ADD(request, reserved_last)
+{
+	REQUEST(-EINVAL, ROOM, .reserved = { [7] = 1 }),
+};
 
 FIXTURE_VARIANT_ADD(request, unknown)
 {
@@ -2072,17 +2156,14 @@ FIXTURE_VARIANT(value)
 	int err;
 };
 
-#define CHANGE(member, value) {						\
-	offsetof(struct udp_repair_datagram, member),			\
-	sizeof(((struct udp_repair_datagram *)0)->member), value }
+/* place: a member, as &DGRAM->iif */
+#define DGRAM	((struct udp_repair_datagram *)0)
+#define CHANGE(place, to) { (size_t)(place), sizeof((place)[0]), to }
 
-#define VALUE(name, what, error, ...)					\
-	FIXTURE_VARIANT_ADD(value, name)				\
-	{								\
-		what,							\
-		.change = { __VA_ARGS__ },				\
-		.err = error,						\
-	}
+#define VALUE(what, error, ...)		\
+	.err = error,			\
+	.change = { __VA_ARGS__ },	\
+	what
 
 #define D4	.taker = V4_SOCKET, .family = AF_INET, .len = 100
 #define D6	.taker = V6_SOCKET, .family = AF_INET6, .len = 100,	\
@@ -2096,27 +2177,101 @@ FIXTURE_VARIANT(value)
 #define WORD(a, b, c, d) \
 	__constant_htonl((__u32)(a) << 24 | (b) << 16 | (c) << 8 | (d))
 
-VALUE(v4, D4, 0);
-VALUE(v6, D6, 0);
-VALUE(mapped, MAPPED, 0);
+FIXTURE_VARIANT_ADD(value, v4)
+{
+	VALUE(D4, 0),
+};
 
-VALUE(size_short, D4, -EINVAL, CHANGE(size, ENTRY_SIZE - 8));
-VALUE(size_zero, D4, -EINVAL, CHANGE(size, 0));
-VALUE(size_over_page, D4, -EINVAL, CHANGE(size, 8192));
-VALUE(size_huge, D4, -EINVAL, CHANGE(size, UINT_MAX));
-VALUE(total_len_short, D4, -EINVAL, CHANGE(total_len, ENTRY_SIZE + 99));
-VALUE(total_len_long, D4, -EINVAL, CHANGE(total_len, ENTRY_SIZE + 101));
-VALUE(flags_unknown, D4, -EINVAL, CHANGE(flags, 1U << 3));
-VALUE(flags_last, D4, -EINVAL, CHANGE(flags, 1U << 31));
-VALUE(flags_l3slave_v4, D4, -EINVAL, CHANGE(flags, UDP_REPAIR_RQ_L3SLAVE));
-VALUE(flags_l3slave_v6, D6, 0, CHANGE(flags, UDP_REPAIR_RQ_L3SLAVE));
-VALUE(flags_peeked, D4, -EINVAL, CHANGE(flags, UDP_REPAIR_RQ_PEEKED));
-VALUE(reserved8, D4, -EINVAL, CHANGE(reserved8, 1));
-VALUE(reserved_first, D4, -EINVAL, CHANGE(reserved[0], 1));
-VALUE(reserved_last, D4, -EINVAL, CHANGE(reserved[4], 1));
+FIXTURE_VARIANT_ADD(value, v6)
+{
+	VALUE(D6, 0),
+};
 
-VALUE(family_none, D4, -EAFNOSUPPORT, CHANGE(family, AF_UNSPEC));
-VALUE(family_unknown, D4, -EAFNOSUPPORT, CHANGE(family, AF_UNIX));
+FIXTURE_VARIANT_ADD(value, mapped)
+{
+	VALUE(MAPPED, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, size_short)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->size, ENTRY_SIZE - 8)),
+};
+
+FIXTURE_VARIANT_ADD(value, size_zero)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->size, 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, size_over_page)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->size, 8192)),
+};
+
+FIXTURE_VARIANT_ADD(value, size_huge)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->size, UINT_MAX)),
+};
+
+FIXTURE_VARIANT_ADD(value, total_len_short)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->total_len, ENTRY_SIZE + 99)),
+};
+
+FIXTURE_VARIANT_ADD(value, total_len_long)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->total_len, ENTRY_SIZE + 101)),
+};
+
+FIXTURE_VARIANT_ADD(value, flags_unknown)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->flags, 1U << 3)),
+};
+
+FIXTURE_VARIANT_ADD(value, flags_last)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->flags, 1U << 31)),
+};
+
+FIXTURE_VARIANT_ADD(value, flags_l3slave_v4)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->flags, UDP_REPAIR_RQ_L3SLAVE)),
+};
+
+FIXTURE_VARIANT_ADD(value, flags_l3slave_v6)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->flags, UDP_REPAIR_RQ_L3SLAVE)),
+};
+
+FIXTURE_VARIANT_ADD(value, flags_peeked)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->flags, UDP_REPAIR_RQ_PEEKED)),
+};
+
+FIXTURE_VARIANT_ADD(value, reserved8)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->reserved8, 1)),
+};
+
+FIXTURE_VARIANT_ADD(value, reserved_first)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->reserved[0], 1)),
+};
+
+FIXTURE_VARIANT_ADD(value, reserved_last)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->reserved[4], 1)),
+};
+
+FIXTURE_VARIANT_ADD(value, family_none)
+{
+	VALUE(D4, -EAFNOSUPPORT, CHANGE(&DGRAM->family, AF_UNSPEC)),
+};
+
+FIXTURE_VARIANT_ADD(value, family_unknown)
+{
+	VALUE(D4, -EAFNOSUPPORT, CHANGE(&DGRAM->family, AF_UNIX)),
+};
+
 FIXTURE_VARIANT_ADD(value, family_v6_on_v4)
 {
 	.taker = V4_SOCKET,
@@ -2139,112 +2294,375 @@ FIXTURE_VARIANT_ADD(value, family_v6_on_v6_only)
 	.nexthdr = IPPROTO_UDP,
 };
 
-VALUE(gso_half, GRO4, 0, CHANGE(gso_size, 500));
-VALUE(gso_v6, GRO6, 0, CHANGE(gso_size, 500));
-VALUE(gso_two, GRO4, 0, CHANGE(gso_size, 999));
-VALUE(gso_one, GRO4, -EINVAL, CHANGE(gso_size, 1000));
-VALUE(gso_long, GRO4, -EINVAL, CHANGE(gso_size, 65535));
-VALUE(gso_most, GRO4, 0, CHANGE(gso_size, 8));
-VALUE(gso_too_many, GRO4, -EINVAL, CHANGE(gso_size, 7));
-VALUE(gso_not_asked_for, D4, -EINVAL, CHANGE(gso_size, 50));
-VALUE(gso_not_asked_for_v6, D6, -EINVAL, CHANGE(gso_size, 50));
+FIXTURE_VARIANT_ADD(value, gso_half)
+{
+	VALUE(GRO4, 0, CHANGE(&DGRAM->gso_size, 500)),
+};
 
-VALUE(sport_zero, D4, 0, CHANGE(sport, 0));
-VALUE(dport_any, D4, 0, CHANGE(dport, 1));
+FIXTURE_VARIANT_ADD(value, gso_v6)
+{
+	VALUE(GRO6, 0, CHANGE(&DGRAM->gso_size, 500)),
+};
 
-VALUE(v4_source_multicast, D4, -EINVAL, CHANGE(saddr[0], WORD(224, 0, 0, 1)));
-VALUE(v4_source_multicast_last, D4, -EINVAL,
-      CHANGE(saddr[0], WORD(239, 255, 255, 255)));
-VALUE(v4_source_broadcast, D4, -EINVAL,
-      CHANGE(saddr[0], WORD(255, 255, 255, 255)));
-VALUE(v4_source_zero, D4, 0, CHANGE(saddr[0], 0));
-VALUE(v4_source_rest, D4, -EINVAL, CHANGE(saddr[1], 1));
-VALUE(v4_source_rest_last, D4, -EINVAL, CHANGE(saddr[3], 1));
-VALUE(v4_to_multicast, D4, 0, CHANGE(daddr[0], WORD(224, 0, 0, 1)));
-VALUE(v4_to_broadcast, D4, 0, CHANGE(daddr[0], WORD(255, 255, 255, 255)));
-VALUE(v4_to_rest, D4, -EINVAL, CHANGE(daddr[1], 1));
-VALUE(v4_to_rest_last, D4, -EINVAL, CHANGE(daddr[3], 1));
-VALUE(v4_spec_dst_none, D4, 0, CHANGE(spec_dst, 0));
-VALUE(v4_spec_dst_multicast, D4, -EINVAL,
-      CHANGE(spec_dst, WORD(224, 0, 0, 1)));
-VALUE(v4_spec_dst_broadcast, D4, -EINVAL,
-      CHANGE(spec_dst, WORD(255, 255, 255, 255)));
-VALUE(v4_flowlabel, D4, -EINVAL, CHANGE(flowlabel, WORD(0, 0, 0, 1)));
-VALUE(v4_nexthdr, D4, -EINVAL, CHANGE(nexthdr, IPPROTO_UDP));
+FIXTURE_VARIANT_ADD(value, gso_two)
+{
+	VALUE(GRO4, 0, CHANGE(&DGRAM->gso_size, 999)),
+};
 
-VALUE(v6_source_multicast, D6, -EINVAL,
-      CHANGE(saddr[0], WORD(0xff, 2, 0, 0)));
-VALUE(v6_source_mapped, D6, -EINVAL, CHANGE(saddr[0], 0), CHANGE(saddr[1], 0),
-      CHANGE(saddr[2], WORD(0, 0, 0xff, 0xff)));
-VALUE(v6_to_mapped, D6, -EINVAL, CHANGE(daddr[0], 0), CHANGE(daddr[1], 0),
-      CHANGE(daddr[2], WORD(0, 0, 0xff, 0xff)));
-VALUE(v6_source_unspecified, D6, 0, CHANGE(saddr[0], 0), CHANGE(saddr[3], 0));
-VALUE(v6_to_multicast, D6, 0, CHANGE(daddr[0], WORD(0xff, 2, 0, 0)));
-VALUE(v6_link_local, D6, 0, CHANGE(saddr[0], WORD(0xfe, 0x80, 0, 0)));
-VALUE(v6_link_local_without, D6, -EINVAL, CHANGE(ifindex, 0),
-      CHANGE(saddr[0], WORD(0xfe, 0x80, 0, 0)));
-VALUE(v6_to_link_local_without, D6, -EINVAL, CHANGE(ifindex, 0),
-      CHANGE(daddr[0], WORD(0xfe, 0x80, 0, 0)));
-VALUE(v6_to_multicast_without, D6, -EINVAL, CHANGE(ifindex, 0),
-      CHANGE(daddr[0], WORD(0xff, 2, 0, 0)));
-VALUE(v6_link_local_of_vrf, D6, 0, CHANGE(ifindex, 0),
-      CHANGE(flags, UDP_REPAIR_RQ_L3SLAVE),
-      CHANGE(saddr[0], WORD(0xfe, 0x80, 0, 0)));
-VALUE(v6_link_local_of_vrf_without, D6, -EINVAL, CHANGE(iif, 0),
-      CHANGE(flags, UDP_REPAIR_RQ_L3SLAVE),
-      CHANGE(saddr[0], WORD(0xfe, 0x80, 0, 0)));
-VALUE(v6_spec_dst, D6, -EINVAL, CHANGE(spec_dst, WORD(192, 0, 2, 1)));
-VALUE(v6_flowlabel_most, D6, 0, CHANGE(flowlabel, WORD(0, 0xf, 0xff, 0xff)));
-VALUE(v6_flowlabel_over, D6, -EINVAL, CHANGE(flowlabel, WORD(0, 0x10, 0, 0)));
+FIXTURE_VARIANT_ADD(value, gso_one)
+{
+	VALUE(GRO4, -EINVAL, CHANGE(&DGRAM->gso_size, 1000)),
+};
 
-VALUE(iif_none, D4, 0, CHANGE(iif, 0));
-VALUE(iif_unknown, D4, -ENODEV, CHANGE(iif, NO_SUCH_LINK));
-VALUE(iif_negative, D4, -ENODEV, CHANGE(iif, UINT_MAX));
-VALUE(ifindex_none, D4, 0, CHANGE(ifindex, 0));
-VALUE(ifindex_unknown, D4, -ENODEV, CHANGE(ifindex, NO_SUCH_LINK));
-VALUE(v6_iif_none, D6, 0, CHANGE(iif, 0));
-VALUE(v6_ifindex_none, D6, 0, CHANGE(ifindex, 0));
-VALUE(v6_ifindex_unknown, D6, -ENODEV, CHANGE(ifindex, NO_SUCH_LINK));
+FIXTURE_VARIANT_ADD(value, gso_long)
+{
+	VALUE(GRO4, -EINVAL, CHANGE(&DGRAM->gso_size, 65535)),
+};
 
-VALUE(hop_limit_zero, D4, 0, CHANGE(hop_limit, 0));
-VALUE(hop_limit_most, D6, 0, CHANGE(hop_limit, 255));
-VALUE(tclass_most, D4, 0, CHANGE(tclass, 255));
-VALUE(v6_tclass_most, D6, 0, CHANGE(tclass, 255));
-VALUE(priority_most, D4, 0, CHANGE(priority, UINT_MAX));
-VALUE(mark_most, D6, 0, CHANGE(mark, UINT_MAX));
-VALUE(frag_max_size_most, D4, 0, CHANGE(frag_max_size, 65535));
-VALUE(v6_frag_max_size_most, D6, 0, CHANGE(frag_max_size, 65535));
-VALUE(tstamp_most, D4, 0, CHANGE(tstamp, LLONG_MAX));
-VALUE(tstamp_negative, D4, -EINVAL, CHANGE(tstamp, 1ULL << 63));
-VALUE(hwtstamp_most, D4, 0, CHANGE(hwtstamp, LLONG_MAX));
-VALUE(hwtstamp_negative, D4, -EINVAL, CHANGE(hwtstamp, ULLONG_MAX));
-VALUE(csum_without_flag, D4, -EINVAL, CHANGE(csum, 1));
+FIXTURE_VARIANT_ADD(value, gso_most)
+{
+	VALUE(GRO4, 0, CHANGE(&DGRAM->gso_size, 8)),
+};
 
-#define LENGTH(name, what, length, error)				\
-	FIXTURE_VARIANT_ADD(value, name)				\
-	{								\
-		what,							\
-		.len = length,						\
-		.err = error,						\
-	}
+FIXTURE_VARIANT_ADD(value, gso_too_many)
+{
+	VALUE(GRO4, -EINVAL, CHANGE(&DGRAM->gso_size, 7)),
+};
+
+FIXTURE_VARIANT_ADD(value, gso_not_asked_for)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->gso_size, 50)),
+};
+
+FIXTURE_VARIANT_ADD(value, gso_not_asked_for_v6)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->gso_size, 50)),
+};
+
+FIXTURE_VARIANT_ADD(value, sport_zero)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->sport, 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, dport_any)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->dport, 1)),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_source_multicast)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->saddr[0], WORD(224, 0, 0, 1))),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_source_multicast_last)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->saddr[0], WORD(239, 255, 255, 255))),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_source_broadcast)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->saddr[0], WORD(255, 255, 255, 255))),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_source_zero)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->saddr[0], 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_source_rest)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->saddr[1], 1)),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_source_rest_last)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->saddr[3], 1)),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_to_multicast)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->daddr[0], WORD(224, 0, 0, 1))),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_to_broadcast)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->daddr[0], WORD(255, 255, 255, 255))),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_to_rest)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->daddr[1], 1)),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_to_rest_last)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->daddr[3], 1)),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_spec_dst_none)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->spec_dst, 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_spec_dst_multicast)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->spec_dst, WORD(224, 0, 0, 1))),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_spec_dst_broadcast)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->spec_dst, WORD(255, 255, 255, 255))),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_flowlabel)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->flowlabel, WORD(0, 0, 0, 1))),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_nexthdr)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->nexthdr, IPPROTO_UDP)),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_source_multicast)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->saddr[0], WORD(0xff, 2, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_source_mapped)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->saddr[0], 0),
+	      CHANGE(&DGRAM->saddr[1], 0),
+	      CHANGE(&DGRAM->saddr[2], WORD(0, 0, 0xff, 0xff))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_to_mapped)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->daddr[0], 0),
+	      CHANGE(&DGRAM->daddr[1], 0),
+	      CHANGE(&DGRAM->daddr[2], WORD(0, 0, 0xff, 0xff))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_source_unspecified)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->saddr[0], 0), CHANGE(&DGRAM->saddr[3], 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_to_multicast)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->daddr[0], WORD(0xff, 2, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_link_local)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->saddr[0], WORD(0xfe, 0x80, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_link_local_without)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->ifindex, 0),
+	      CHANGE(&DGRAM->saddr[0], WORD(0xfe, 0x80, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_to_link_local_without)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->ifindex, 0),
+	      CHANGE(&DGRAM->daddr[0], WORD(0xfe, 0x80, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_to_multicast_without)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->ifindex, 0),
+	      CHANGE(&DGRAM->daddr[0], WORD(0xff, 2, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_link_local_of_vrf)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->ifindex, 0),
+	      CHANGE(&DGRAM->flags, UDP_REPAIR_RQ_L3SLAVE),
+	      CHANGE(&DGRAM->saddr[0], WORD(0xfe, 0x80, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_link_local_of_vrf_without)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->iif, 0),
+	      CHANGE(&DGRAM->flags, UDP_REPAIR_RQ_L3SLAVE),
+	      CHANGE(&DGRAM->saddr[0], WORD(0xfe, 0x80, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_spec_dst)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->spec_dst, WORD(192, 0, 2, 1))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_flowlabel_most)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->flowlabel, WORD(0, 0xf, 0xff, 0xff))),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_flowlabel_over)
+{
+	VALUE(D6, -EINVAL, CHANGE(&DGRAM->flowlabel, WORD(0, 0x10, 0, 0))),
+};
+
+FIXTURE_VARIANT_ADD(value, iif_none)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->iif, 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, iif_unknown)
+{
+	VALUE(D4, -ENODEV, CHANGE(&DGRAM->iif, NO_SUCH_LINK)),
+};
+
+FIXTURE_VARIANT_ADD(value, iif_negative)
+{
+	VALUE(D4, -ENODEV, CHANGE(&DGRAM->iif, UINT_MAX)),
+};
+
+FIXTURE_VARIANT_ADD(value, ifindex_none)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->ifindex, 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, ifindex_unknown)
+{
+	VALUE(D4, -ENODEV, CHANGE(&DGRAM->ifindex, NO_SUCH_LINK)),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_iif_none)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->iif, 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_ifindex_none)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->ifindex, 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_ifindex_unknown)
+{
+	VALUE(D6, -ENODEV, CHANGE(&DGRAM->ifindex, NO_SUCH_LINK)),
+};
+
+FIXTURE_VARIANT_ADD(value, hop_limit_zero)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->hop_limit, 0)),
+};
+
+FIXTURE_VARIANT_ADD(value, hop_limit_most)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->hop_limit, 255)),
+};
+
+FIXTURE_VARIANT_ADD(value, tclass_most)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->tclass, 255)),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_tclass_most)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->tclass, 255)),
+};
+
+FIXTURE_VARIANT_ADD(value, priority_most)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->priority, UINT_MAX)),
+};
+
+FIXTURE_VARIANT_ADD(value, mark_most)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->mark, UINT_MAX)),
+};
+
+FIXTURE_VARIANT_ADD(value, frag_max_size_most)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->frag_max_size, 65535)),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_frag_max_size_most)
+{
+	VALUE(D6, 0, CHANGE(&DGRAM->frag_max_size, 65535)),
+};
+
+FIXTURE_VARIANT_ADD(value, tstamp_most)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->tstamp, LLONG_MAX)),
+};
+
+FIXTURE_VARIANT_ADD(value, tstamp_negative)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->tstamp, 1ULL << 63)),
+};
+
+FIXTURE_VARIANT_ADD(value, hwtstamp_most)
+{
+	VALUE(D4, 0, CHANGE(&DGRAM->hwtstamp, LLONG_MAX)),
+};
+
+FIXTURE_VARIANT_ADD(value, hwtstamp_negative)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->hwtstamp, ULLONG_MAX)),
+};
+
+FIXTURE_VARIANT_ADD(value, csum_without_flag)
+{
+	VALUE(D4, -EINVAL, CHANGE(&DGRAM->csum, 1)),
+};
 
 #define NO_LEN4	.taker = V4_SOCKET, .family = AF_INET
 #define NO_LEN6	.taker = V6_SOCKET, .family = AF_INET6, .nexthdr = IPPROTO_UDP
 
-LENGTH(payload_none, NO_LEN4, 0, 0);
-LENGTH(payload_page, NO_LEN4, 4096, 0);
-LENGTH(payload_most, NO_LEN4, MAX_V4, 0);
-LENGTH(payload_over, NO_LEN4, MAX_V4 + 1, -EMSGSIZE);
-LENGTH(v6_payload_none, NO_LEN6, 0, 0);
-LENGTH(v6_payload_most, NO_LEN6, MAX_V6, 0);
-LENGTH(v6_payload_over, NO_LEN6, MAX_V6 + 1, -EMSGSIZE);
+FIXTURE_VARIANT_ADD(value, payload_none)
+{
+	NO_LEN4,
+	.len = 0,
+};
+
+FIXTURE_VARIANT_ADD(value, payload_page)
+{
+	NO_LEN4,
+	.len = 4096,
+};
+
+FIXTURE_VARIANT_ADD(value, payload_most)
+{
+	NO_LEN4,
+	.len = MAX_V4,
+};
+
+FIXTURE_VARIANT_ADD(value, payload_over)
+{
+	NO_LEN4,
+	.len = MAX_V4 + 1,
+	.err = -EMSGSIZE,
+};
+
+FIXTURE_VARIANT_ADD(value, v6_payload_none)
+{
+	NO_LEN6,
+	.len = 0,
+};
+
+FIXTURE_VARIANT_ADD(value, v6_payload_most)
+{
+	NO_LEN6,
+	.len = MAX_V6,
+};
+
+FIXTURE_VARIANT_ADD(value, v6_payload_over)
+{
+	NO_LEN6,
+	.len = MAX_V6 + 1,
+	.err = -EMSGSIZE,
+};
 
 FIXTURE_VARIANT_ADD(value, payload_huge)
 {
 	D4,
 	.change = {
-		CHANGE(payload_len, UINT_MAX),
-		CHANGE(total_len, ENTRY_SIZE - 1),
+		CHANGE(&DGRAM->payload_len, UINT_MAX),
+		CHANGE(&DGRAM->total_len, ENTRY_SIZE - 1),
 	},
 	.err = -EMSGSIZE,
 };
@@ -2252,7 +2670,7 @@ FIXTURE_VARIANT_ADD(value, payload_huge)
 FIXTURE_VARIANT_ADD(value, peeked_empty)
 {
 	NO_LEN4,
-	.change = { CHANGE(flags, UDP_REPAIR_RQ_PEEKED) },
+	.change = { CHANGE(&DGRAM->flags, UDP_REPAIR_RQ_PEEKED) },
 };
 
 FIXTURE_VARIANT_ADD(value, optlen_short)
@@ -2269,111 +2687,300 @@ FIXTURE_VARIANT_ADD(value, optlen_long)
 	.err = -EINVAL,
 };
 
-#define OPTIONS(name, error, ...)					\
-	FIXTURE_VARIANT_ADD(value, name)				\
-	{								\
-		D4,							\
-		OPT(__VA_ARGS__),					\
-		.err = error,						\
-	}
+#define OPTIONS(error, ...)	\
+	.err = error,		\
+	D4,			\
+	OPT(__VA_ARGS__)
 
-#define FOUR(byte)	byte, byte, byte, byte
-#define NOOPS(n)	NOOPS_##n
-#define NOOPS_40	FOUR(1), FOUR(1), FOUR(1), FOUR(1), FOUR(1), FOUR(1), \
-			FOUR(1), FOUR(1), FOUR(1), FOUR(1)
+static const __u8 noops[44] = { [0 ... 43] = IPOPT_NOOP };
 
-OPTIONS(v4_options_noops, 0, NOOPS(40));
-OPTIONS(v4_options_over, -EINVAL, NOOPS(40), FOUR(1));
-OPTIONS(v4_options_uneven, -EINVAL, 1, 1, 1);
-OPTIONS(v4_options_end, 0, 0, 0, 0, 0);
-OPTIONS(v4_options_behind_end, -EINVAL, 0, 0, 0, 1);
-OPTIONS(v4_options_no_length, -EINVAL, 1, 1, 1, 0x9e);
-OPTIONS(v4_options_length_zero, -EINVAL, 0x9e, 0, 1, 1);
-OPTIONS(v4_options_length_one, -EINVAL, 0x9e, 1, 1, 1);
-OPTIONS(v4_options_length_over, -EINVAL, 0x9e, 5, 1, 1);
-OPTIONS(v4_options_unknown, 0, 0x9e, 4, 1, 1);
-OPTIONS(v4_rr, 0, IPOPT_RR, 7, 8, FOUR(9), 1);
-OPTIONS(v4_rr_short, -EINVAL, IPOPT_RR, 2, 1, 1);
-OPTIONS(v4_rr_least, 0, IPOPT_RR, 3, 4, 1);
-OPTIONS(v4_rr_pointer_low, -EINVAL, IPOPT_RR, 7, 3, FOUR(9), 1);
-OPTIONS(v4_rr_pointer_most, 0, IPOPT_RR, 7, 255, FOUR(9), 1);
-OPTIONS(v4_rr_twice, -EINVAL, IPOPT_RR, 3, 4, IPOPT_RR, 3, 4, 1, 1);
-OPTIONS(v4_ts, 0, IPOPT_TIMESTAMP, 8, 9, 0, FOUR(9));
-OPTIONS(v4_ts_short, -EINVAL, IPOPT_TIMESTAMP, 3, 5, 1);
-OPTIONS(v4_ts_least, 0, IPOPT_TIMESTAMP, 4, 5, 0);
-OPTIONS(v4_ts_pointer_low, -EINVAL, IPOPT_TIMESTAMP, 8, 4, 0, FOUR(9));
-OPTIONS(v4_ts_kind_unknown, 0, IPOPT_TIMESTAMP, 8, 5, 7, FOUR(9));
-OPTIONS(v4_ts_twice, -EINVAL, IPOPT_TIMESTAMP, 4, 5, 0, IPOPT_TIMESTAMP, 4, 5,
-	0);
-OPTIONS(v4_lsrr, 0, IPOPT_LSRR, 7, 8, FOUR(9), 1);
-OPTIONS(v4_lsrr_short, -EINVAL, IPOPT_LSRR, 2, 1, 1);
-OPTIONS(v4_lsrr_least, 0, IPOPT_LSRR, 3, 4, 1);
-OPTIONS(v4_lsrr_pointer_low, -EINVAL, IPOPT_LSRR, 7, 3, FOUR(9), 1);
-OPTIONS(v4_lsrr_pointer_most, 0, IPOPT_LSRR, 7, 255, FOUR(9), 1);
-OPTIONS(v4_lsrr_and_ssrr, -EINVAL, IPOPT_LSRR, 3, 4, IPOPT_SSRR, 3, 4, 1, 1);
-OPTIONS(v4_router_alert, 0, IPOPT_RA, 4, 0, 0);
-OPTIONS(v4_router_alert_short, -EINVAL, IPOPT_RA, 3, 0, 1);
-OPTIONS(v4_cipso_short, -EINVAL, IPOPT_CIPSO, 6, 0, 0, 0, 1, 1, 1);
-OPTIONS(v4_cipso_tag_over, -EINVAL, IPOPT_CIPSO, 8, 0, 0, 0, 1, 1, 3);
-OPTIONS(v4_cipso_no_domain, -EINVAL, IPOPT_CIPSO, 10, 0, 0, 0, 0, 1, 4, 0, 0,
-	1, 1);
+FIXTURE_VARIANT_ADD(value, v4_options_noops)
+{
+	D4,
+	.opt = noops,
+	.opt_len = 40,
+};
 
-#define EXTENSIONS(name, next, error, ...)				\
-	FIXTURE_VARIANT_ADD(value, name)				\
-	{								\
-		.taker = V6_SOCKET,					\
-		.family = AF_INET6,					\
-		.len = 100,						\
-		.nexthdr = next,					\
-		OPT(__VA_ARGS__),					\
-		.err = error,						\
-	}
+FIXTURE_VARIANT_ADD(value, v4_options_over)
+{
+	D4,
+	.opt = noops,
+	.opt_len = 44,
+	.err = -EINVAL,
+};
 
-EXTENSIONS(v6_hop_by_hop, IPPROTO_HOPOPTS, 0,
-	   IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_hop_by_hop_long, IPPROTO_HOPOPTS, 0,
-	   IPPROTO_UDP, 1, 0x1e, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-EXTENSIONS(v6_hop_by_hop_option_over, IPPROTO_HOPOPTS, -EINVAL,
-	   IPPROTO_UDP, 0, 1, 5, 0, 0, 0, 0);
-EXTENSIONS(v6_hop_by_hop_option_no_length, IPPROTO_HOPOPTS, -EINVAL,
-	   IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 1);
-EXTENSIONS(v6_hop_by_hop_pads, IPPROTO_HOPOPTS, 0,
-	   IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 0);
-EXTENSIONS(v6_hop_by_hop_over, IPPROTO_HOPOPTS, -EINVAL,
-	   IPPROTO_UDP, 1, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_hop_by_hop_second, IPPROTO_DSTOPTS, -EINVAL,
-	   IPPROTO_HOPOPTS, 0, 1, 4, 0, 0, 0, 0,
-	   IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_destination_options, IPPROTO_DSTOPTS, 0,
-	   IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_destination_option_over, IPPROTO_DSTOPTS, -EINVAL,
-	   IPPROTO_UDP, 0, 1, 5, 0, 0, 0, 0);
-EXTENSIONS(v6_routing_header, IPPROTO_ROUTING, 0,
-	   IPPROTO_UDP, 0, 253, 0, 0, 0, 0, 0);
-EXTENSIONS(v6_routing_header_over, IPPROTO_ROUTING, -EINVAL,
-	   IPPROTO_UDP, 255, 253, 0, 0, 0, 0, 0);
-EXTENSIONS(v6_fragment, IPPROTO_FRAGMENT, 0,
-	   IPPROTO_UDP, 255, 0, 0, 0, 0, 0, 0);
-EXTENSIONS(v6_uneven, IPPROTO_DSTOPTS, -EINVAL,
-	   IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0, 0);
-EXTENSIONS(v6_short, IPPROTO_DSTOPTS, -EINVAL, IPPROTO_UDP);
-EXTENSIONS(v6_header_left_over, IPPROTO_UDP, -EINVAL,
-	   IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_header_missing, IPPROTO_DSTOPTS, -EINVAL,
-	   IPPROTO_ROUTING, 0, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_no_next_header, IPPROTO_DSTOPTS, -EINVAL,
-	   IPPROTO_NONE, 0, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_tcp, IPPROTO_DSTOPTS, -EINVAL,
-	   IPPROTO_TCP, 0, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_esp, IPPROTO_ESP, -EINVAL,
-	   IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0);
-EXTENSIONS(v6_ah, IPPROTO_AH, -EINVAL,
-	   IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0);
+FIXTURE_VARIANT_ADD(value, v4_options_uneven)
+{
+	OPTIONS(-EINVAL, 1, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_options_end)
+{
+	OPTIONS(0, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_options_behind_end)
+{
+	OPTIONS(-EINVAL, 0, 0, 0, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_options_no_length)
+{
+	OPTIONS(-EINVAL, 1, 1, 1, 0x9e),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_options_length_zero)
+{
+	OPTIONS(-EINVAL, 0x9e, 0, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_options_length_one)
+{
+	OPTIONS(-EINVAL, 0x9e, 1, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_options_length_over)
+{
+	OPTIONS(-EINVAL, 0x9e, 5, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_options_unknown)
+{
+	OPTIONS(0, 0x9e, 4, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_rr)
+{
+	OPTIONS(0, IPOPT_RR, 7, 8, 9, 9, 9, 9, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_rr_short)
+{
+	OPTIONS(-EINVAL, IPOPT_RR, 2, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_rr_least)
+{
+	OPTIONS(0, IPOPT_RR, 3, 4, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_rr_pointer_low)
+{
+	OPTIONS(-EINVAL, IPOPT_RR, 7, 3, 9, 9, 9, 9, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_rr_pointer_most)
+{
+	OPTIONS(0, IPOPT_RR, 7, 255, 9, 9, 9, 9, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_rr_twice)
+{
+	OPTIONS(-EINVAL, IPOPT_RR, 3, 4, IPOPT_RR, 3, 4, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_ts)
+{
+	OPTIONS(0, IPOPT_TIMESTAMP, 8, 9, 0, 9, 9, 9, 9),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_ts_short)
+{
+	OPTIONS(-EINVAL, IPOPT_TIMESTAMP, 3, 5, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_ts_least)
+{
+	OPTIONS(0, IPOPT_TIMESTAMP, 4, 5, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_ts_pointer_low)
+{
+	OPTIONS(-EINVAL, IPOPT_TIMESTAMP, 8, 4, 0, 9, 9, 9, 9),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_ts_kind_unknown)
+{
+	OPTIONS(0, IPOPT_TIMESTAMP, 8, 5, 7, 9, 9, 9, 9),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_ts_twice)
+{
+	OPTIONS(-EINVAL, IPOPT_TIMESTAMP, 4, 5, 0, IPOPT_TIMESTAMP, 4, 5, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_lsrr)
+{
+	OPTIONS(0, IPOPT_LSRR, 7, 8, 9, 9, 9, 9, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_lsrr_short)
+{
+	OPTIONS(-EINVAL, IPOPT_LSRR, 2, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_lsrr_least)
+{
+	OPTIONS(0, IPOPT_LSRR, 3, 4, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_lsrr_pointer_low)
+{
+	OPTIONS(-EINVAL, IPOPT_LSRR, 7, 3, 9, 9, 9, 9, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_lsrr_pointer_most)
+{
+	OPTIONS(0, IPOPT_LSRR, 7, 255, 9, 9, 9, 9, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_lsrr_and_ssrr)
+{
+	OPTIONS(-EINVAL, IPOPT_LSRR, 3, 4, IPOPT_SSRR, 3, 4, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_router_alert)
+{
+	OPTIONS(0, IPOPT_RA, 4, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_router_alert_short)
+{
+	OPTIONS(-EINVAL, IPOPT_RA, 3, 0, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_cipso_short)
+{
+	OPTIONS(-EINVAL, IPOPT_CIPSO, 6, 0, 0, 0, 1, 1, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_cipso_tag_over)
+{
+	OPTIONS(-EINVAL, IPOPT_CIPSO, 8, 0, 0, 0, 1, 1, 3),
+};
+
+FIXTURE_VARIANT_ADD(value, v4_cipso_no_domain)
+{
+	OPTIONS(-EINVAL, IPOPT_CIPSO, 10, 0, 0, 0, 0, 1, 4, 0, 0, 1, 1),
+};
+
+#define EXTENSIONS(next, error, ...)	\
+	.taker = V6_SOCKET,		\
+	.family = AF_INET6,		\
+	.len = 100,			\
+	.nexthdr = next,		\
+	.err = error,			\
+	OPT(__VA_ARGS__)
+
+FIXTURE_VARIANT_ADD(value, v6_hop_by_hop)
+{
+	EXTENSIONS(IPPROTO_HOPOPTS, 0, IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_hop_by_hop_long)
+{
+	EXTENSIONS(IPPROTO_HOPOPTS, 0, IPPROTO_UDP, 1, 0x1e, 12, 0, 0, 0, 0, 0,
+		   0, 0, 0, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_hop_by_hop_option_over)
+{
+	EXTENSIONS(IPPROTO_HOPOPTS, -EINVAL, IPPROTO_UDP, 0, 1, 5, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_hop_by_hop_option_no_length)
+{
+	EXTENSIONS(IPPROTO_HOPOPTS, -EINVAL, IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 1),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_hop_by_hop_pads)
+{
+	EXTENSIONS(IPPROTO_HOPOPTS, 0, IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_hop_by_hop_over)
+{
+	EXTENSIONS(IPPROTO_HOPOPTS, -EINVAL, IPPROTO_UDP, 1, 1, 4, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_hop_by_hop_second)
+{
+	EXTENSIONS(IPPROTO_DSTOPTS, -EINVAL, IPPROTO_HOPOPTS, 0, 1, 4, 0, 0, 0,
+		   0, IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_destination_options)
+{
+	EXTENSIONS(IPPROTO_DSTOPTS, 0, IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_destination_option_over)
+{
+	EXTENSIONS(IPPROTO_DSTOPTS, -EINVAL, IPPROTO_UDP, 0, 1, 5, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_routing_header)
+{
+	EXTENSIONS(IPPROTO_ROUTING, 0, IPPROTO_UDP, 0, 253, 0, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_routing_header_over)
+{
+	EXTENSIONS(IPPROTO_ROUTING, -EINVAL, IPPROTO_UDP, 255, 253, 0, 0, 0, 0,
+		   0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_fragment)
+{
+	EXTENSIONS(IPPROTO_FRAGMENT, 0, IPPROTO_UDP, 255, 0, 0, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_uneven)
+{
+	EXTENSIONS(IPPROTO_DSTOPTS, -EINVAL, IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0,
+		   0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_short)
+{
+	EXTENSIONS(IPPROTO_DSTOPTS, -EINVAL, IPPROTO_UDP),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_header_left_over)
+{
+	EXTENSIONS(IPPROTO_UDP, -EINVAL, IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_header_missing)
+{
+	EXTENSIONS(IPPROTO_DSTOPTS, -EINVAL, IPPROTO_ROUTING, 0, 1, 4, 0, 0, 0,
+		   0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_no_next_header)
+{
+	EXTENSIONS(IPPROTO_DSTOPTS, -EINVAL, IPPROTO_NONE, 0, 1, 4, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_tcp)
+{
+	EXTENSIONS(IPPROTO_DSTOPTS, -EINVAL, IPPROTO_TCP, 0, 1, 4, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_esp)
+{
+	EXTENSIONS(IPPROTO_ESP, -EINVAL, IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0),
+};
+
+FIXTURE_VARIANT_ADD(value, v6_ah)
+{
+	EXTENSIONS(IPPROTO_AH, -EINVAL, IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0),
+};
 
 FIXTURE_VARIANT_ADD(value, v6_nexthdr_tcp)
 {
 	D6,
-	.change = { CHANGE(nexthdr, IPPROTO_TCP) },
+	.change = { CHANGE(&DGRAM->nexthdr, IPPROTO_TCP) },
 	.err = -EINVAL,
 };
 
@@ -2529,7 +3136,7 @@ TEST(checksum)
 				    put.d.total_len));
 		ASSERT_EQ(row[i].len, see(fd, &seen_a, 0));
 		sum = control_of(&seen_a, SOL_IP, IP_CHECKSUM, &len);
-		ASSERT_TRUE(sum != NULL);
+		ASSERT_NE(NULL, sum);
 		EXPECT_EQ(0, memcmp(sum, row[i].sum, 4));
 	}
 	expect_empty(_metadata, fd);
@@ -2562,7 +3169,7 @@ TEST(not_of_loopback)
 	ASSERT_EQ(10, see(fd, &seen_a, 0));
 	EXPECT_EQ(LO, seen_a.name.v6.sin6_scope_id);
 	stamp = control_of(&seen_a, SOL_SOCKET, SO_TIMESTAMPING_NEW, &len);
-	ASSERT_TRUE(stamp != NULL);
+	ASSERT_NE(NULL, stamp);
 	half = 16;
 	ASSERT_EQ(3 * half, len);
 	EXPECT_EQ(12, *(const __s64 *)(stamp + 2 * half));
