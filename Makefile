@@ -77,12 +77,14 @@ install: ## library and tool, to DESTDIR= and PREFIX=
 
 ##@ For developers
 
+fuzz-image: ## random images for the library, for SECONDS=300
+	@scripts/fuzz-image $(SECONDS)
+
 export-series: ## write the kernel tree's commits back into kernel-patches/
 	@scripts/export-series
 
 gen-series: ## write selftests/ and Documentation/ into the series
 	@scripts/gen-series
 
-.PHONY: help run test shell setup fetch apply configure build-kernel build-user boot report \
-	bench-udp install export-series fastpath fuzz gen-series check-series submit \
-	submit-dry-run
+# Every verb is one.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.* ##.*/\1/p' $(MAKEFILE_LIST))

@@ -37,8 +37,8 @@
 // What is wrong with an image is said with its place: the record (counted from 0), the byte offset
 // in the file, the field and the limit, as in
 //
-//   record 4 (UdpPacketEntry) at offset 310, field source.port at offset 332: 70000, must be 0 to
-//   65535: EBADMSG (Bad message)
+//   record 4 (UdpPacketEntry) at offset 310: field received.source.port at offset 332: 70000, must
+//   be 0 to 65535: EBADMSG (Bad message)
 //
 // Errors of the content are EBADMSG; of a version that this library does not read ENOTSUP; of a
 // value that cannot be stored EINVAL or EMSGSIZE; others are those of the system calls.
