@@ -67,6 +67,9 @@ submit-dry-run: ## send the series to an SMTP server on loopback and apply what 
 submit: ## write a series out as it would be mailed; mails nothing; SUBMIT='--series net' and the like
 	@scripts/submit $(SUBMIT)
 
+kunit: ## the series' unit tests by the kernel's own tool, in User-Mode Linux
+	@scripts/kunit
+
 fuzz: ## 10,000,000 random calls of TCP_REPAIR in the debug kernel (N=, SEED=)
 	@scripts/fuzz
 
@@ -86,5 +89,6 @@ export-series: ## write the kernel tree's commits back into kernel-patches/
 gen-series: ## write selftests/ and Documentation/ into the series
 	@scripts/gen-series
 
+# Every verb is one.
 # Every verb is one.
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.* ##.*/\1/p' $(MAKEFILE_LIST))
