@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#ifndef SOCKREPAIR_PROCESS_H_
+#define SOCKREPAIR_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sockrepair/fd.h"
+#include "sockrepair/result.h"
+
+// The sockets of another process: find them, take them, hold the process still meanwhile.
+//
+//   Result<Process> process = Process::open(4711);
+//   if (!process) return process.error();
+//   Result<StoppedProcess> stopped = StoppedProcess::stop(*process);
+//   if (!stopped) return stopped.error();
+//   Result<std::vector<HeldSocket>> sockets = process->sockets();
+//   ...
+//   Result<Fd> socket = process->take(sockets->front().numbers.front());
+//   ...
+//   Result<void> resumed = stopped->resume();
+//
+// Needs Linux 5.6 and the right to trace the process (CAP_SYS_PTRACE, or the same user without
+// obstacles: see PTRACE_MODE_ATTACH_REALCREDS in ptrace(2)).
+namespace sockrepair {
+
+// One socket of a process. The same socket can be there under several numbers (dup(2)).
+struct HeldSocket {
+  std::uint64_t inode = 0;   // what the link in /proc/PID/fd says, socket:[INODE]
+  std::vector<int> numbers;  // ascending, never empty
+
+  bool operator==(const HeldSocket&) const = default;
+};
+
+// A process, held by a pidfd: should it end, its number does not come to mean another one here.
+class Process {
+ public:
+  // ESRCH: there is none, or it has ended. EINVAL: not a process but one of its threads, or the
+  // calling process itself.
+  static Result<Process> open(pid_t pid);
+
+  pid_t pid() const { return pid_; }
+  const Fd& pidfd() const { return pidfd_; }
+
+  // What the kernel calls it, 15 bytes at most (/proc/PID/comm).
+  Result<std::string> name() const;
+
+  // All sockets in the descriptor table of the main thread, in the order of their lowest number.
+  // Threads that left that table (CLONE_FILES, unshare(2)) have others, which are not looked at.
+  // What is found is exact while the process is stopped.
+  Result<std::vector<HeldSocket>> sockets() const;
+
+  // A descriptor of our own for descriptor `number` of the process: the same open socket, not a
+  // copy. EBADF if the process has no such descriptor, EPERM if it may not be traced.
+  Result<Fd> take(int number) const;
+
+  // Ends the process, SIGKILL, and waits until it is gone. ETIMEDOUT: it still was not after
+  // `patience`; that happens to one in an uninterruptible sleep.
+  Result<void> kill(std::chrono::milliseconds patience) const;
+
+ private:
+  Process(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  // ESRCH once it has ended: what was read from /proc/PID before may be of another process.
+  Result<void> still_there() const;
+
+  pid_t pid_;
+  Fd pidfd_;
+};
+
+enum class StopMethod : std::uint8_t {
+  kAlreadyStopped,  // it was before; nothing was done, and nothing is undone
+  kFreezer,         // cgroup.freeze of its cgroup, in which it is alone; it cannot notice
+  kSignal,          // SIGSTOP, later SIGCONT; its parent can notice, and a handler of SIGCONT
+};
+
+// "already stopped", "cgroup freezer", "SIGSTOP"
+const char* stop_method_name(StopMethod method);
+
+struct StopOptions {
+  // How long all threads may take to come to a stop. One in an uninterruptible sleep does not.
+  std::chrono::milliseconds patience{5000};
+  // Do not use the freezer: a frozen process cannot be made to close descriptors.
+  bool signal_only = false;
+};
+
+// A process of which no thread runs. resume(), or the end of the object, puts it back to what it
+// was: running, or stopped by somebody else. A guardian process does so, too, should the calling
+// process die in whatever way.
+class StoppedProcess {
+ public:
+  // Returns when all threads have stopped, or with an error and the process as it was. EBUSY: it is
+  // being traced, and the tracer would see the signal instead. ETIMEDOUT: not all threads stopped.
+  static Result<StoppedProcess> stop(const Process& process, const StopOptions& options = {});
+
+  StoppedProcess(StoppedProcess&& other) noexcept;
+  StoppedProcess& operator=(StoppedProcess&&) = delete;
+  ~StoppedProcess();
+
+  StopMethod method() const { return method_; }
+
+  // Puts the process back to what it was. Does nothing the second time. A process that has ended
+  // meanwhile is no error.
+  Result<void> resume();
+
+  // Closes descriptors in the process, by making its main thread call close(2) (ptrace(2)): other
+  // processes that have the same sockets keep them. On return each number is closed or, with an
+  // error, none of those after the one that the error names. ENOTSUP: stopped by the freezer, or a
+  // 32-bit process, or not x86-64; then nothing was closed.
+  //
+  // Should the caller be killed during the call, the process may be left with the registers of the
+  // injected call, that is, it is lost.
+  Result<void> close(const std::vector<int>& numbers);
+
+ private:
+  struct Guardian {
+    pid_t pid = -1;
+    Fd pipe;  // its read end is the guardian's: end of file is what it waits for
+  };
+  StoppedProcess(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  Result<void> stop_now(const StopOptions& options);
+  // The descriptor that the stop is undone by; -1: nothing is to be undone.
+  int undo_fd() const;
+
+  pid_t pid_;
+  Fd pidfd_;
+  StopMethod method_ = StopMethod::kAlreadyStopped;
+  Fd freezer_;  // cgroup.freeze, with kFreezer
+  Guardian guardian_;
+};
+
+}  // namespace sockrepair
+
+#endif  // SOCKREPAIR_PROCESS_H_

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#include "sockrepair/process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <climits>
+#include <map>
+#include <optional>
+#include <string_view>
+
+#include "no_throw.h"
+#include "proc_fs.h"
+#include "try.h"
+
+namespace sockrepair {
+
+namespace {
+
+std::string proc_path(pid_t pid, const char* file) {
+  return "/proc/" + std::to_string(pid) + "/" + file;
+}
+
+// The inode of a link that says socket:[INODE]; nothing if it says something else, or is gone.
+std::optional<std::uint64_t> socket_inode(const std::string& link) {
+  char target[64];
+  ssize_t size = ::readlink(link.c_str(), target, sizeof(target));
+  if (size < 0) return std::nullopt;
+  std::string_view text(target, static_cast<std::size_t>(size));
+  constexpr std::string_view kPrefix = "socket:[";
+  if (!text.starts_with(kPrefix) || !text.ends_with("]")) return std::nullopt;
+  std::uint64_t inode = 0;
+  auto [end, error] =
+      std::from_chars(text.data() + kPrefix.size(), text.data() + text.size() - 1, inode);
+  if (error != std::errc() || end != text.data() + text.size() - 1) return std::nullopt;
+  return inode;
+}
+
+}  // namespace
+
+Result<Process> Process::open(pid_t pid) {
+  return internal::no_throw([&]() -> Result<Process> {
+    if (pid == ::getpid())
+      return Error{EINVAL, "process " + std::to_string(pid) + ": that is the calling process"};
+    Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!pidfd) {
+      // A thread's number: EINVAL before Linux 6.9, ENOENT since.
+      int code = errno == ENOENT ? EINVAL : errno;
+      return Error{code, "pidfd_open(" + std::to_string(pid) + ")"};
+    }
+    Process process(pid, std::move(pidfd));
+    SOCKREPAIR_TRY(process.still_there());
+    return process;
+  });
+}
+
+Result<void> Process::still_there() const {
+  pollfd exited{pidfd_.get(), POLLIN, 0};
+  if (::poll(&exited, 1, 0) < 0) return Error{errno, "poll(pidfd)"};
+  if (exited.revents == 0) return {};
+  return Error{ESRCH, "process " + std::to_string(pid_) + " has ended"};
+}
+
+Result<std::string> Process::name() const {
+  return internal::no_throw([&]() -> Result<std::string> {
+    SOCKREPAIR_TRY_ASSIGN(std::string text, internal::read_small_file(proc_path(pid_, "comm")));
+    SOCKREPAIR_TRY(still_there());
+    if (text.ends_with('\n')) text.pop_back();
+    return text;
+  });
+}
+
+Result<std::vector<HeldSocket>> Process::sockets() const {
+  return internal::no_throw([&]() -> Result<std::vector<HeldSocket>> {
+    std::string directory = proc_path(pid_, "fd");
+    SOCKREPAIR_TRY_ASSIGN(std::vector<int> numbers, internal::numbers_in(directory));
+    std::vector<HeldSocket> sockets;
+    std::map<std::uint64_t, std::size_t> index;
+    for (int number : numbers) {
+      std::optional<std::uint64_t> inode = socket_inode(directory + "/" + std::to_string(number));
+      if (!inode) continue;
+      auto [at, fresh] = index.try_emplace(*inode, sockets.size());
+      if (fresh) sockets.push_back({*inode, {}});
+      sockets[at->second].numbers.push_back(number);
+    }
+    SOCKREPAIR_TRY(still_there());
+    return sockets;
+  });
+}
+
+Result<Fd> Process::take(int number) const {
+  return internal::no_throw([&]() -> Result<Fd> {
+    Fd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0)));
+    if (!fd) {
+      return Error{errno, "pidfd_getfd(process " + std::to_string(pid_) + ", descriptor " +
+                              std::to_string(number) + ")"};
+    }
+    return fd;
+  });
+}
+
+Result<void> Process::kill(std::chrono::milliseconds patience) const {
+  return internal::no_throw([&]() -> Result<void> {
+    std::string call = "pidfd_send_signal(process " + std::to_string(pid_) + ", SIGKILL)";
+    if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) != 0 && errno != ESRCH)
+      return Error{errno, call};
+    pollfd exited{pidfd_.get(), POLLIN, 0};
+    int timeout = static_cast<int>(std::clamp<std::int64_t>(patience.count(), 0, INT_MAX));
+    int ready = ::poll(&exited, 1, timeout);
+    if (ready < 0) return Error{errno, "poll(pidfd)"};
+    if (ready == 0)
+      return Error{ETIMEDOUT, call + ": still there after " + std::to_string(timeout) + " ms"};
+    return {};
+  });
+}
+
+}  // namespace sockrepair

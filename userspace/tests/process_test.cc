@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+//
+// process.h on processes that the test starts. Needs root and, for the freezer, a version 2 cgroup
+// hierarchy; no kernel feature of ours.
+
+#include "sockrepair/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "proc_fs.h"
+#include "sockrepair/syscall.h"
+#include "util/live_process.h"
+#include "util/matchers.h"
+
+namespace sockrepair::test {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+using Line = LiveProcess::Line;
+
+constexpr int kLow = 200;  // descriptor numbers that nobody else uses
+constexpr int kHigh = 300;
+
+std::uint64_t inode_of(int fd) {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 ? status.st_ino : 0;
+}
+
+// A UDP socket under two numbers, another one, and a pipe.
+void hold_sockets(const Line& line) {
+  Result<Fd> first = sys::socket(AF_INET, SOCK_DGRAM, 0);
+  Result<Fd> second = sys::socket(AF_INET6, SOCK_DGRAM, 0);
+  if (!first || !second) return;
+  ::dup2(first->get(), kHigh);
+  ::dup2(first->get(), kLow);
+  ::dup2(second->get(), kLow + 1);
+  std::uint64_t inode = inode_of(kLow);
+  first->reset();
+  second->reset();
+  line.say(std::to_string(inode));
+  line.wait_for_end();
+}
+
+// Three threads, two of which never sleep.
+void run_threads(const Line& line) {
+  std::thread([] {
+    for (;;) asm volatile("");
+  }).detach();
+  std::thread([] { ::poll(nullptr, 0, -1); }).detach();
+  line.say("ready");
+  line.wait_for_end();
+}
+
+void idle(const Line& line) {
+  line.say("ready");
+  line.wait_for_end();
+}
+
+TEST(ProcessTest, FindsSocketsAndTheirNumbers) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(hold_sockets));
+  ASSERT_OK_AND_ASSIGN(std::string inode, target.heard());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  ASSERT_OK_AND_ASSIGN(std::vector<HeldSocket> sockets, process.sockets());
+  // Below kLow there is the line to the test.
+  std::erase_if(sockets, [](const HeldSocket& s) { return s.numbers.front() < kLow; });
+  ASSERT_THAT(sockets, SizeIs(2));
+  EXPECT_EQ(std::to_string(sockets[0].inode), inode);
+  EXPECT_THAT(sockets[0].numbers, ElementsAre(kLow, kHigh));
+  EXPECT_THAT(sockets[1].numbers, ElementsAre(kLow + 1));
+}
+
+TEST(ProcessTest, TakesTheSocketItself) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(hold_sockets));
+  ASSERT_OK_AND_ASSIGN(std::string inode, target.heard());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  ASSERT_OK_AND_ASSIGN(Fd taken, process.take(kHigh));
+  EXPECT_EQ(std::to_string(inode_of(taken.get())), inode);
+  EXPECT_EQ(::fcntl(taken.get(), F_GETFD), FD_CLOEXEC);
+  EXPECT_THAT(process.take(kHigh + 1),
+              FailsWith(EBADF, HasSubstr("descriptor " + std::to_string(kHigh + 1))));
+}
+
+TEST(ProcessTest, TellsItsName) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start([](const Line& line) {
+                         ::prctl(PR_SET_NAME, "a) R (b");
+                         idle(line);
+                       }));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  EXPECT_THAT(process.name(), IsOkAndHolds("a) R (b"));
+  // The name must not be taken for the state.
+  EXPECT_THAT(target.wait_for_state('S'), IsOk());
+}
+
+TEST(ProcessTest, RefusesWhatIsNoOtherProcess) {
+  EXPECT_THAT(Process::open(::getpid()), FailsWith(EINVAL, HasSubstr("calling process")));
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  pid_t pid = target.pid();
+  target.end();
+  EXPECT_THAT(process.name(), Not(IsOk()));
+  EXPECT_THAT(process.sockets(), Not(IsOk()));
+  EXPECT_THAT(process.take(0), FailsWith(ESRCH));
+  EXPECT_THAT(Process::open(pid), FailsWith(ESRCH, "pidfd_open(" + std::to_string(pid) + ")"));
+}
+
+TEST(ProcessTest, RefusesAZombie) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start([](const Line&) {}));
+  EXPECT_THAT(target.heard(), FailsWith(ECONNRESET));
+  // It is not reaped before the end of the test.
+  EXPECT_THAT(wait_until("it has ended", Deadline::after(kPatience),
+                         [&] { return !Process::open(target.pid()).ok(); }),
+              IsOk());
+  EXPECT_THAT(Process::open(target.pid()), FailsWith(ESRCH, HasSubstr("has ended")));
+}
+
+TEST(ProcessTest, Kills) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  ASSERT_THAT(process.kill(kPatience), IsOk());
+  EXPECT_THAT(target.heard(), FailsWith(ECONNRESET));
+  EXPECT_THAT(process.kill(kPatience), IsOk());
+}
+
+TEST(StoppedProcessTest, StopsAllThreadsAndLetsThemGoOn) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(run_threads));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(process));
+    EXPECT_EQ(stopped.method(), StopMethod::kSignal);
+    EXPECT_THAT(target.states(), IsOkAndHolds("TTT"));
+    ASSERT_THAT(stopped.resume(), IsOk());
+    EXPECT_THAT(stopped.resume(), IsOk());
+  }
+  EXPECT_THAT(wait_until("it runs", Deadline::after(kPatience),
+                         [&] { return target.states().value().find('T') == std::string::npos; }),
+              IsOk());
+}
+
+TEST(StoppedProcessTest, EndOfTheObjectLetsItGoOn) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(process));
+    StoppedProcess moved = std::move(stopped);
+    EXPECT_THAT(target.states(), IsOkAndHolds("T"));
+  }
+  EXPECT_THAT(target.wait_for_state('S'), IsOk());
+  // The guardian has been reaped; the target is the only child.
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG | __WALL), 0);
+}
+
+TEST(StoppedProcessTest, StoppedBeforeStaysStopped) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(run_threads));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_EQ(::kill(target.pid(), SIGSTOP), 0);
+  ASSERT_THAT(target.wait_for_state('T'), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(process));
+    EXPECT_EQ(stopped.method(), StopMethod::kAlreadyStopped);
+  }
+  EXPECT_THAT(target.states(), IsOkAndHolds("TTT"));
+}
+
+TEST(StoppedProcessTest, FreezesAProcessThatIsAloneInItsCgroup) {
+  ASSERT_OK_AND_ASSIGN(Cgroup cgroup, Cgroup::create("alone"));
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(run_threads));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_THAT(cgroup.add(target.pid()), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(process));
+    EXPECT_EQ(stopped.method(), StopMethod::kFreezer);
+    EXPECT_THAT(cgroup.read("cgroup.events"), IsOkAndHolds(HasSubstr("frozen 1")));
+    // Not a stop that its parent is told about.
+    EXPECT_EQ(::waitpid(target.pid(), nullptr, WUNTRACED | WNOHANG), 0);
+    EXPECT_THAT(stopped.close({0}), FailsWith(ENOTSUP, HasSubstr("frozen")));
+  }
+  EXPECT_THAT(cgroup.read("cgroup.freeze"), IsOkAndHolds("0\n"));
+  EXPECT_THAT(cgroup.wait_frozen(false), IsOk());
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped,
+                         StoppedProcess::stop(process, {.signal_only = true}));
+    EXPECT_EQ(stopped.method(), StopMethod::kSignal);
+    EXPECT_THAT(cgroup.read("cgroup.events"), IsOkAndHolds(HasSubstr("frozen 0")));
+  }
+  target.end();
+}
+
+TEST(StoppedProcessTest, DoesNotFreezeOthers) {
+  ASSERT_OK_AND_ASSIGN(Cgroup cgroup, Cgroup::create("two"));
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_OK_AND_ASSIGN(LiveProcess neighbour, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_THAT(neighbour.heard(), IsOk());
+  ASSERT_THAT(cgroup.add(target.pid()), IsOk());
+  ASSERT_THAT(cgroup.add(neighbour.pid()), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(process));
+    EXPECT_EQ(stopped.method(), StopMethod::kSignal);
+    EXPECT_THAT(neighbour.wait_for_state('S'), IsOk());
+    EXPECT_THAT(cgroup.read("cgroup.freeze"), IsOkAndHolds("0\n"));
+  }
+  target.end();
+  neighbour.end();
+}
+
+TEST(StoppedProcessTest, DoesNotFreezeGroupsBelow) {
+  ASSERT_OK_AND_ASSIGN(Cgroup cgroup, Cgroup::create("parent"));
+  std::string below = cgroup.path() + "/below";
+  ASSERT_EQ(::mkdir(below.c_str(), 0755), 0);
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_THAT(cgroup.add(target.pid()), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(process));
+    EXPECT_EQ(stopped.method(), StopMethod::kSignal);
+  }
+  target.end();
+  EXPECT_EQ(::rmdir(below.c_str()), 0);
+}
+
+TEST(StoppedProcessTest, FrozenBeforeStaysFrozen) {
+  ASSERT_OK_AND_ASSIGN(Cgroup cgroup, Cgroup::create("frozen"));
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_THAT(cgroup.add(target.pid()), IsOk());
+  ASSERT_THAT(cgroup.write("cgroup.freeze", "1"), IsOk());
+  ASSERT_THAT(cgroup.wait_frozen(true), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(process));
+    EXPECT_EQ(stopped.method(), StopMethod::kAlreadyStopped);
+    EXPECT_THAT(stopped.close({0}), FailsWith(ENOTSUP, HasSubstr("frozen")));
+  }
+  EXPECT_THAT(cgroup.read("cgroup.events"), IsOkAndHolds(HasSubstr("frozen 1")));
+  target.end();
+}
+
+TEST(StoppedProcessTest, RefusesATracedProcess) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_EQ(::ptrace(PTRACE_SEIZE, target.pid(), nullptr, nullptr), 0);
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  EXPECT_THAT(StoppedProcess::stop(process),
+              FailsWith(EBUSY, HasSubstr("traced by process " + std::to_string(::getpid()))));
+  EXPECT_THAT(target.wait_for_state('S'), IsOk());
+}
+
+// Runs in a state that no signal interrupts until its child has called execve().
+void sleep_uninterruptibly(const Line& line) {
+  line.say("ready");
+  pid_t child = static_cast<pid_t>(::syscall(SYS_vfork));
+  if (child == 0) {
+    // Not the target: it has a line of its own, and shares only memory.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) ::pause();
+  }
+}
+
+TEST(StoppedProcessTest, GivesUpAndPutsBack) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(sleep_uninterruptibly));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_THAT(target.wait_for_state('D'), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  EXPECT_THAT(StoppedProcess::stop(process, {.patience = milliseconds(20)}),
+              FailsWith(ETIMEDOUT, HasSubstr("states of its threads: D")));
+  // No stop is left for when it wakes up.
+  ASSERT_OK_AND_ASSIGN(
+      std::string status,
+      sockrepair::internal::read_small_file("/proc/" + std::to_string(target.pid()) + "/status"));
+  EXPECT_EQ(sockrepair::internal::field_of(status, "ShdPnd", ':').value_or("none").find('4'),
+            std::string::npos)
+      << status;
+}
+
+// Stops `target` and says so; then waits.
+LiveProcess stopper(pid_t target) {
+  return LiveProcess::start([target](const Line& line) {
+           Result<Process> process = Process::open(target);
+           if (!process) return;
+           Result<StoppedProcess> stopped = StoppedProcess::stop(*process);
+           line.say(stopped.ok() ? stop_method_name(stopped->method())
+                                 : stopped.error().describe());
+           line.wait_for_end();
+         })
+      .value();
+}
+
+TEST(GuardianTest, ContinuesTheProcessWhenWeAreKilled) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(run_threads));
+  ASSERT_THAT(target.heard(), IsOk());
+  LiveProcess killed = stopper(target.pid());
+  ASSERT_THAT(killed.heard(), IsOkAndHolds("SIGSTOP"));
+  ASSERT_THAT(target.states(), IsOkAndHolds("TTT"));
+  // With everything that is in its process group.
+  ASSERT_EQ(::kill(-killed.pid(), SIGKILL), 0);
+  EXPECT_THAT(wait_until("it runs", Deadline::after(kPatience),
+                         [&] { return target.states().value().find('T') == std::string::npos; }),
+              IsOk());
+}
+
+TEST(GuardianTest, ThawsTheProcessWhenWeAreKilled) {
+  ASSERT_OK_AND_ASSIGN(Cgroup cgroup, Cgroup::create("thaw"));
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_THAT(cgroup.add(target.pid()), IsOk());
+  LiveProcess killed = stopper(target.pid());
+  ASSERT_THAT(killed.heard(), IsOkAndHolds("cgroup freezer"));
+  ASSERT_EQ(::kill(-killed.pid(), SIGKILL), 0);
+  EXPECT_THAT(cgroup.wait_frozen(false), IsOk());
+  EXPECT_THAT(cgroup.read("cgroup.freeze"), IsOkAndHolds("0\n"));
+  target.end();
+}
+
+TEST(GuardianTest, LeavesAStoppedProcessAlone) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(idle));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_EQ(::kill(target.pid(), SIGSTOP), 0);
+  ASSERT_THAT(target.wait_for_state('T'), IsOk());
+  LiveProcess killed = stopper(target.pid());
+  ASSERT_THAT(killed.heard(), IsOkAndHolds("already stopped"));
+  killed.end();
+  EXPECT_THAT(target.states(), IsOkAndHolds("T"));
+}
+
+#ifdef __x86_64__
+
+bool has_descriptor(pid_t pid, int number) {
+  return ::access(("/proc/" + std::to_string(pid) + "/fd/" + std::to_string(number)).c_str(),
+                  F_OK) == 0;
+}
+
+// How the process is when descriptors are closed in it.
+struct CloseKind {
+  std::string name;
+  void (*body)(const Line&);
+  bool sleeps;
+};
+void PrintTo(const CloseKind& kind, std::ostream* out) {
+  *out << kind.name;
+}
+
+void hold_and_spin(const Line& line) {
+  ::dup2(sys::socket(AF_INET, SOCK_DGRAM, 0)->get(), kLow);
+  ::dup2(kLow, kHigh);
+  // Words of the test are answered by a thread, with what the main thread did between.
+  static volatile std::uint64_t rounds = 0;
+  std::thread([&line] {
+    line.say("ready");
+    for (;;) {
+      line.hear();
+      std::uint64_t before = rounds;
+      while (rounds == before) continue;
+      line.say("alive");
+    }
+  }).detach();
+  // Registers that the call could clobber are checked in each round.
+  for (;;) {
+    std::uint64_t a = 0x1111111111111111, b = 0x2222222222222222, c = 0x3333333333333333;
+    asm volatile("" : "+a"(a), "+D"(b), "+r"(c));
+    if (a != 0x1111111111111111 || b != 0x2222222222222222 || c != 0x3333333333333333) ::_exit(3);
+    rounds = rounds + 1;
+  }
+}
+
+void hold_and_sleep(const Line& line) {
+  ::dup2(sys::socket(AF_INET, SOCK_DGRAM, 0)->get(), kLow);
+  ::dup2(kLow, kHigh);
+  line.say("ready");
+  for (;;) {
+    line.hear();
+    line.say("alive");
+  }
+}
+
+// In a receive call on the socket, which has to end, and with all signals blocked or ignored.
+void hold_and_receive(const Line& line) {
+  ::dup2(sys::socket(AF_INET, SOCK_DGRAM, 0)->get(), kLow);
+  ::dup2(kLow, kHigh);
+  ::signal(SIGTRAP, SIG_IGN);
+  sigset_t all;
+  sigfillset(&all);
+  ::sigprocmask(SIG_BLOCK, &all, nullptr);
+  line.say("ready");
+  char byte;
+  if (::recv(kLow, &byte, 1, 0) >= 0 || errno != EBADF) ::_exit(3);
+  sigset_t now;
+  ::sigprocmask(SIG_BLOCK, nullptr, &now);
+  struct sigaction trap {};
+  ::sigaction(SIGTRAP, nullptr, &trap);
+  if (sigismember(&now, SIGUSR1) != 1 || trap.sa_handler != SIG_IGN) ::_exit(4);
+  for (;;) {
+    line.hear();
+    line.say("alive");
+  }
+}
+
+class CloseTest : public ::testing::TestWithParam<CloseKind> {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(GetParam().body));
+    ASSERT_THAT(target.heard(), IsOk());
+    if (GetParam().sleeps) {
+      ASSERT_THAT(target.wait_for_state('S'), IsOk());
+    }
+    ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+    target_.emplace(std::move(target));
+    process_.emplace(std::move(process));
+  }
+
+  void expect_alive() {
+    ASSERT_THAT(target_->tell("alive?"), IsOk());
+    EXPECT_THAT(target_->heard(), IsOkAndHolds("alive"));
+  }
+
+  std::optional<LiveProcess> target_;
+  std::optional<Process> process_;
+};
+
+TEST_P(CloseTest, ClosesAndTheProcessGoesOn) {
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped,
+                         StoppedProcess::stop(*process_, {.signal_only = true}));
+    ASSERT_THAT(stopped.close({kLow, kHigh}), IsOk());
+    EXPECT_FALSE(has_descriptor(target_->pid(), kLow));
+    EXPECT_FALSE(has_descriptor(target_->pid(), kHigh));
+    EXPECT_THAT(target_->states().value(), Not(HasSubstr("t")));
+  }
+  expect_alive();
+}
+
+TEST_P(CloseTest, SaysWhichCouldNotBeClosed) {
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped,
+                         StoppedProcess::stop(*process_, {.signal_only = true}));
+    EXPECT_THAT(stopped.close({kLow, kHigh + 1, kHigh}),
+                FailsWith(EBADF, HasSubstr("close(" + std::to_string(kHigh + 1) + ") in process")));
+    EXPECT_FALSE(has_descriptor(target_->pid(), kLow));
+    EXPECT_TRUE(has_descriptor(target_->pid(), kHigh));
+  }
+  expect_alive();
+}
+
+TEST_P(CloseTest, KeepsAStoppedProcessStopped) {
+  ASSERT_EQ(::kill(target_->pid(), SIGSTOP), 0);
+  ASSERT_THAT(target_->wait_for_state('T'), IsOk());
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(*process_));
+    ASSERT_THAT(stopped.close({kLow, kHigh}), IsOk());
+  }
+  EXPECT_THAT(target_->wait_for_state('T'), IsOk());
+  ASSERT_EQ(::kill(target_->pid(), SIGCONT), 0);
+  expect_alive();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CloseTest,
+                         ::testing::Values(CloseKind{"spinning", hold_and_spin, false},
+                                           CloseKind{"sleeping", hold_and_sleep, true},
+                                           CloseKind{"receiving", hold_and_receive, true}),
+                         [](const auto& test) { return test.param.name; });
+
+#endif
+
+}  // namespace
+}  // namespace sockrepair::test
