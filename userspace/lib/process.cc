@@ -2,6 +2,7 @@
 #include "sockrepair/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <climits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 
 #include "no_throw.h"
@@ -105,6 +107,24 @@ Result<Fd> Process::take(int number) const {
   });
 }
 
+Result<bool> Process::close_on_exec(int number) const {
+  return internal::no_throw([&]() -> Result<bool> {
+    std::string path = proc_path(pid_, "fdinfo/") + std::to_string(number);
+    Result<std::string> info = internal::read_small_file(path);
+    SOCKREPAIR_TRY(still_there());
+    if (!info) {
+      int code = info.error().code == ENOENT ? EBADF : info.error().code;
+      return Error{code, info.error().what};
+    }
+    std::string flags = internal::field_of(*info, "flags", ':').value_or("");
+    unsigned value = 0;
+    auto [end, error] = std::from_chars(flags.data(), flags.data() + flags.size(), value, 8);
+    if (flags.empty() || error != std::errc() || end != flags.data() + flags.size())
+      return Error{EPROTO, "flags in " + path};
+    return (value & O_CLOEXEC) != 0;
+  });
+}
+
 Result<void> Process::kill(std::chrono::milliseconds patience) const {
   return internal::no_throw([&]() -> Result<void> {
     std::string call = "pidfd_send_signal(process " + std::to_string(pid_) + ", SIGKILL)";
@@ -117,6 +137,27 @@ Result<void> Process::kill(std::chrono::milliseconds patience) const {
     if (ready == 0)
       return Error{ETIMEDOUT, call + ": still there after " + std::to_string(timeout) + " ms"};
     return {};
+  });
+}
+
+Result<std::vector<SocketHolder>> socket_holders(std::span<const std::uint64_t> inodes) {
+  return internal::no_throw([&]() -> Result<std::vector<SocketHolder>> {
+    std::set<std::uint64_t> wanted(inodes.begin(), inodes.end());
+    SOCKREPAIR_TRY_ASSIGN(std::vector<int> pids, internal::numbers_in("/proc"));
+    std::vector<SocketHolder> holders;
+    for (pid_t pid : pids) {
+      if (pid == ::getpid()) continue;
+      std::string directory = proc_path(pid, "fd");
+      Result<std::vector<int>> numbers = internal::numbers_in(directory);
+      if (!numbers) continue;
+      std::set<std::uint64_t> found;
+      for (int number : *numbers) {
+        std::optional<std::uint64_t> inode = socket_inode(directory + "/" + std::to_string(number));
+        if (inode && wanted.contains(*inode) && found.insert(*inode).second)
+          holders.push_back({pid, *inode});
+      }
+    }
+    return holders;
   });
 }
 

@@ -29,16 +29,24 @@
 #include "util/live_process.h"
 #include "util/matchers.h"
 
+namespace sockrepair {
+
+void PrintTo(const SocketHolder& holder, std::ostream* out) {
+  *out << "process " << holder.pid << " has " << holder.inode;
+}
+
+}  // namespace sockrepair
+
 namespace sockrepair::test {
 namespace {
 
 using std::chrono::milliseconds;
-using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 using Line = LiveProcess::Line;
 
 constexpr int kLow = 200;  // descriptor numbers that nobody else uses
@@ -47,6 +55,11 @@ constexpr int kHigh = 300;
 std::uint64_t inode_of(int fd) {
   struct stat status {};
   return ::fstat(fd, &status) == 0 ? status.st_ino : 0;
+}
+
+void idle(const Line& line) {
+  line.say("ready");
+  line.wait_for_end();
 }
 
 // A UDP socket under two numbers, another one, and a pipe.
@@ -74,11 +87,6 @@ void run_threads(const Line& line) {
   line.wait_for_end();
 }
 
-void idle(const Line& line) {
-  line.say("ready");
-  line.wait_for_end();
-}
-
 TEST(ProcessTest, FindsSocketsAndTheirNumbers) {
   ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(hold_sockets));
   ASSERT_OK_AND_ASSIGN(std::string inode, target.heard());
@@ -101,6 +109,41 @@ TEST(ProcessTest, TakesTheSocketItself) {
   EXPECT_EQ(::fcntl(taken.get(), F_GETFD), FD_CLOEXEC);
   EXPECT_THAT(process.take(kHigh + 1),
               FailsWith(EBADF, HasSubstr("descriptor " + std::to_string(kHigh + 1))));
+}
+
+TEST(ProcessTest, TellsWhichNumbersSurviveExec) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start([](const Line& line) {
+                         Result<Fd> socket = sys::socket(AF_INET, SOCK_DGRAM, 0);
+                         ::dup3(socket->get(), kLow, O_CLOEXEC);
+                         ::dup2(kLow, kHigh);
+                         idle(line);
+                       }));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  EXPECT_THAT(process.close_on_exec(kLow), IsOkAndHolds(true));
+  EXPECT_THAT(process.close_on_exec(kHigh), IsOkAndHolds(false));
+  EXPECT_THAT(process.close_on_exec(kHigh + 1), FailsWith(EBADF, HasSubstr("fdinfo/301")));
+}
+
+TEST(ProcessTest, TellsWhoHoldsASocket) {
+  ASSERT_OK_AND_ASSIGN(Fd shared, sys::socket(AF_INET, SOCK_DGRAM, 0));
+  ASSERT_OK_AND_ASSIGN(Fd own, sys::socket(AF_INET, SOCK_DGRAM, 0));
+  std::vector<std::uint64_t> inodes = {inode_of(shared.get()), inode_of(own.get())};
+  ASSERT_OK_AND_ASSIGN(LiveProcess first, LiveProcess::start([&](const Line& line) {
+                         own.reset();
+                         ::dup2(shared.get(), kLow);  // twice there, once told
+                         idle(line);
+                       }));
+  ASSERT_OK_AND_ASSIGN(LiveProcess second, LiveProcess::start([&](const Line& line) {
+                         own.reset();
+                         idle(line);
+                       }));
+  ASSERT_THAT(first.heard(), IsOk());
+  ASSERT_THAT(second.heard(), IsOk());
+  EXPECT_THAT(socket_holders(inodes),
+              IsOkAndHolds(UnorderedElementsAre(SocketHolder{first.pid(), inodes[0]},
+                                                SocketHolder{second.pid(), inodes[0]})));
+  EXPECT_THAT(socket_holders({}), IsOkAndHolds(IsEmpty()));
 }
 
 TEST(ProcessTest, TellsItsName) {

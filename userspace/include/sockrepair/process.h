@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,6 +60,10 @@ class Process {
   // copy. EBADF if the process has no such descriptor, EPERM if it may not be traced.
   Result<Fd> take(int number) const;
 
+  // Whether descriptor `number` of the process is closed by execve(2), FD_CLOEXEC. EBADF if there
+  // is none.
+  Result<bool> close_on_exec(int number) const;
+
   // Ends the process, SIGKILL, and waits until it is gone. ETIMEDOUT: it still was not after
   // `patience`; that happens to one in an uninterruptible sleep.
   Result<void> kill(std::chrono::milliseconds patience) const;
@@ -71,6 +76,19 @@ class Process {
   pid_t pid_;
   Fd pidfd_;
 };
+
+// That a process has a socket open.
+struct SocketHolder {
+  pid_t pid = 0;
+  std::uint64_t inode = 0;
+
+  bool operator==(const SocketHolder&) const = default;
+};
+
+// The processes, by number, that have sockets of `inodes`, without the calling one. As far as /proc
+// shows: processes of others that may not be traced, of other pid namespaces, and descriptors on
+// their way in a SCM_RIGHTS message are not seen.
+Result<std::vector<SocketHolder>> socket_holders(std::span<const std::uint64_t> inodes);
 
 enum class StopMethod : std::uint8_t {
   kAlreadyStopped,  // it was before; nothing was done, and nothing is undone
