@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#ifndef SOCKREPAIR_TOOLS_COMMAND_H_
+#define SOCKREPAIR_TOOLS_COMMAND_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sockrepair/loss.h"
+#include "sockrepair/result.h"
+
+// The verbs of `sockrepair`, each with what its options were parsed into. Each prints its report to
+// stdout, and what is lost and what has failed to stderr.
+namespace sockrepair::tool {
+
+// Exit statuses; sockrepair(1) has the same table.
+enum ExitStatus : int {
+  kDone = 0,
+  kFailed = 1,  // and everything is as it was
+  kUsage = 2,
+  kBadImage = 3,         // damaged, hostile, or of another version
+  kIncomplete = 4,       // check: a feature is missing; --strict: something would be lost
+  kCannotExecute = 126,  // PROGRAM, as shells have it
+  kNoProgram = 127,
+  kSignalled = 128,  // + number of the signal
+};
+
+enum class Afterwards { kLeaveRunning, kClose, kKill };
+
+struct DumpCommand {
+  pid_t pid = 0;
+  std::vector<int> numbers;  // empty: every UDP socket
+  std::string file;          // "-": stdout
+  Afterwards afterwards = Afterwards::kLeaveRunning;
+  bool strict = false;
+  bool json = false;
+  double patience = 5;  // seconds
+};
+int run_dump(const DumpCommand& command);
+
+enum class HandOver { kSameNumbers, kListenFds, kSendTo };
+
+struct RestoreCommand {
+  std::string file;                // "-": stdin
+  std::vector<std::string> netns;  // "[COOKIE=]NAME|PATH|PID"
+  HandOver hand_over = HandOver::kSameNumbers;
+  std::string path;                  // kSendTo
+  std::vector<std::string> program;  // of the other two; never empty then
+  bool strict = false;
+};
+// With a program it does not return when it succeeds.
+int run_restore(const RestoreCommand& command);
+
+struct ShowCommand {
+  std::string file;
+  bool json = false;
+};
+int run_show(const ShowCommand& command);
+
+struct CheckCommand {
+  bool json = false;
+};
+int run_check(const CheckCommand& command);
+
+// What the verbs share.
+
+// "sockrepair: TEXT" on stderr, whatever TEXT holds: bytes that are not printable ASCII as \xNN.
+void complain(const std::string& text);
+// Complains, and gives `status`.
+int fail(const Error& error, int status = kFailed);
+
+// `text` as a JSON string, with its quotes; bytes above 0x7e as \u00NN.
+std::string json_string(const std::string& text);
+
+// From here on SIGINT, SIGTERM and SIGHUP are only noted, each the first time.
+void catch_signals();
+// EINTR once one has come.
+Result<void> check_signals();
+// kSignalled + its number if one has come, else `status`.
+int signal_status(int status);
+
+}  // namespace sockrepair::tool
+
+#endif  // SOCKREPAIR_TOOLS_COMMAND_H_

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#include "hand_over.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+
+#include "sockrepair/syscall.h"
+#include "try.h"
+
+namespace sockrepair::tool {
+
+namespace {
+
+constexpr int kListenFdsStart = 3;  // SD_LISTEN_FDS_START
+// The soft limit that this program was started with; what it starts shall have it again.
+rlimit original_limit{RLIM_INFINITY, RLIM_INFINITY};
+bool limit_raised = false;
+
+// The sockets' descriptors under numbers above `highest`, where no dup2() to a wanted number hits
+// one that is still needed.
+Result<void> move_out_of_the_way(std::vector<HandedSocket>& sockets, int highest) {
+  for (HandedSocket& socket : sockets) {
+    Fd moved(::fcntl(socket.fd.get(), F_DUPFD_CLOEXEC, highest + 1));
+    if (!moved) return Error{errno, "fcntl(F_DUPFD_CLOEXEC, " + std::to_string(highest + 1) + ")"};
+    socket.fd = std::move(moved);
+  }
+  return {};
+}
+
+// dup2() leaves the new descriptor without CLOEXEC.
+Result<void> give_number(const Fd& fd, int number) {
+  if (::dup2(fd.get(), number) != number)
+    return Error{errno, "dup2(" + std::to_string(fd.get()) + ", " + std::to_string(number) + ")"};
+  return {};
+}
+
+Result<void> set_variable(const char* name, const std::string& value) {
+  if (::setenv(name, value.c_str(), 1) != 0)
+    return Error{errno, std::string("setenv(") + name + ")"};
+  return {};
+}
+
+std::string join_numbers(const std::vector<int>& numbers, const char* separator) {
+  std::string text;
+  for (int number : numbers) text += (text.empty() ? "" : separator) + std::to_string(number);
+  return text;
+}
+
+Result<void> place(std::vector<HandedSocket>& sockets, HandOver how) {
+  if (how == HandOver::kSameNumbers) {
+    int highest = STDERR_FILENO;
+    for (const HandedSocket& socket : sockets) highest = std::max(highest, socket.numbers.back());
+    SOCKREPAIR_TRY(move_out_of_the_way(sockets, highest));
+    for (const HandedSocket& socket : sockets)
+      for (int number : socket.numbers) SOCKREPAIR_TRY(give_number(socket.fd, number));
+    return {};
+  }
+  SOCKREPAIR_TRY(
+      move_out_of_the_way(sockets, kListenFdsStart + static_cast<int>(sockets.size()) - 1));
+  std::string names;
+  int number = kListenFdsStart;
+  for (const HandedSocket& socket : sockets) {
+    SOCKREPAIR_TRY(give_number(socket.fd, number++));
+    names += names.empty() ? "" : ":";
+    names += socket.numbers.empty() ? "udp" : "udp-" + std::to_string(socket.numbers.front());
+  }
+  SOCKREPAIR_TRY(set_variable("LISTEN_FDS", std::to_string(sockets.size())));
+  SOCKREPAIR_TRY(set_variable("LISTEN_PID", std::to_string(::getpid())));
+  SOCKREPAIR_TRY(set_variable("LISTEN_FDNAMES", names));
+  return {};
+}
+
+Result<void> send_line(int to, const std::string& line, const Fd* descriptor) {
+  iovec part{const_cast<char*>(line.data()), line.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  if (descriptor != nullptr) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    int number = descriptor->get();
+    memcpy(CMSG_DATA(header), &number, sizeof(number));
+  }
+  SOCKREPAIR_TRY_ASSIGN(std::size_t sent, sys::sendmsg(to, message, MSG_NOSIGNAL));
+  if (sent != line.size()) return Error{EINTR, "sendmsg() took a part of a line"};
+  return {};
+}
+
+}  // namespace
+
+Result<void> make_room(int highest, std::size_t more) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return Error{errno, "getrlimit(RLIMIT_NOFILE)"};
+  // And a few that this program has open itself.
+  constexpr rlim_t kOwn = 16;
+  rlim_t needed = static_cast<rlim_t>(highest) + 1 + more + kOwn;
+  if (needed <= limit.rlim_cur) return {};
+  original_limit = limit;
+  if (needed > limit.rlim_max) {
+    return Error{EMFILE, "descriptors up to " + std::to_string(highest) + " and " +
+                             std::to_string(more) + " more need a RLIMIT_NOFILE of " +
+                             std::to_string(needed) + ", the hard limit is " +
+                             std::to_string(limit.rlim_max)};
+  }
+  limit.rlim_cur = needed;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return Error{errno, "setrlimit(RLIMIT_NOFILE, " + std::to_string(needed) + ")"};
+  limit_raised = true;
+  return {};
+}
+
+int execute(std::vector<HandedSocket> sockets, HandOver how,
+            const std::vector<std::string>& program) {
+  // One of the sockets may be going to be descriptor 2.
+  int highest = STDERR_FILENO;
+  for (const HandedSocket& socket : sockets)
+    if (!socket.numbers.empty()) highest = std::max(highest, socket.numbers.back());
+  Fd complaints(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, highest + 1));
+
+  Result<void> placed = place(sockets, how);
+  Error error{0, ""};
+  if (placed) {
+    if (limit_raised) ::setrlimit(RLIMIT_NOFILE, &original_limit);
+    std::vector<char*> words;
+    for (const std::string& word : program) words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+    ::execvp(words[0], words.data());
+    error = {errno, "execvp(" + program.front() + ")"};
+  } else {
+    error = placed.error();
+  }
+  if (complaints) ::dup2(complaints.get(), STDERR_FILENO);
+  return fail(error, placed.ok() && error.code == ENOENT ? kNoProgram : kCannotExecute);
+}
+
+Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+    return Error{ENAMETOOLONG, "--send-to " + path + ": 1 to " +
+                                   std::to_string(sizeof(address.sun_path) - 1) + " bytes"};
+  }
+  memcpy(address.sun_path, path.data(), path.size());
+  if (path.front() == '@') address.sun_path[0] = '\0';
+  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_UNIX, SOCK_STREAM, 0));
+  socklen_t size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0)
+    return Error{errno, "connect(" + path + ")"};
+
+  std::size_t sent = 0;
+  Result<void> result;
+  for (const HandedSocket& socket : sockets) {
+    std::string numbers = socket.numbers.empty() ? "-" : join_numbers(socket.numbers, ",");
+    result = send_line(fd.get(), "udp " + numbers + " " + socket.local + " " + socket.peer + "\n",
+                       &socket.fd);
+    if (!result) break;
+    ++sent;
+  }
+  if (result) result = send_line(fd.get(), "end " + std::to_string(sent) + "\n", nullptr);
+  if (!result) {
+    return Error{result.error().code, "--send-to " + path + ", which got " + std::to_string(sent) +
+                                          " of " + std::to_string(sockets.size()) +
+                                          " sockets and not the end: " + result.error().what};
+  }
+  return {};
+}
+
+}  // namespace sockrepair::tool

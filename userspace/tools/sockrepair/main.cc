@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+//
+// sockrepair: checkpoint and restore of sockets, from the command line.
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <climits>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "command.h"
+
+namespace sockrepair::tool {
+namespace {
+
+constexpr char kExamples[] = R"(
+Take the sockets of a running name server, with every query that still waits,
+stop it, look at what was taken, start a new one on the same sockets:
+
+  sockrepair dump --pid $(pidof named) --kill -o named.img
+  sockrepair show named.img
+  sockrepair restore named.img -- named -f
+
+What can go wrong on this kernel, before anything is done:
+
+  sockrepair check
+
+"sockrepair VERB --help" has more examples; sockrepair(1) has everything.
+Exit status: 0 done; 1 failed, and all is as it was; 2 wrong usage; 3 damaged
+image; 4 something is, or with --strict would be, missing; 126, 127 PROGRAM
+cannot be run, is not there; 128+N ended by signal N.)";
+
+constexpr char kDumpExamples[] = R"(
+The process is stopped while its sockets are read: by the cgroup freezer if it
+is alone in its cgroup, else by SIGSTOP. It is put back to what it was, stopped
+or running, whatever happens. What cannot be carried is named on stderr.
+
+  sockrepair dump --pid 4711 -o copy.img               # the process goes on
+  sockrepair dump --pid 4711 --fd 5 --fd 6 -o two.img  # these sockets only
+  sockrepair dump --pid 4711 --kill -o all.img         # nothing comes between
+  sockrepair dump --pid 4711 -o - | ssh host 'cat >all.img'
+
+--close and --kill also take pending errors off the sockets (SO_ERROR, error
+queue); should the dump fail after that, the process does not get them.)";
+
+constexpr char kRestoreExamples[] = R"(
+       sockrepair restore [OPTIONS] FILE -- PROGRAM [ARG...]
+       sockrepair restore [OPTIONS] --send-to PATH FILE
+
+One of three ways to hand the sockets over, all or none:
+
+  sockrepair restore all.img -- server --inherited 5    # under the same numbers
+  sockrepair restore --listen-fds all.img -- server     # from 3 on, LISTEN_FDS
+  sockrepair restore --send-to /run/server.sock all.img # by SCM_RIGHTS
+
+In another network namespace, where PROGRAM then runs as well:
+
+  sockrepair restore --netns blue all.img -- server
+
+Sockets of several namespaces, by the cookies that "show" prints:
+
+  sockrepair restore --netns 1=blue --netns 4102=/proc/88/ns/net all.img -- server)";
+
+constexpr char kShowExamples[] = R"(
+  sockrepair show all.img
+  sockrepair show --json all.img | jq '.processes[].sockets[].local')";
+
+constexpr char kCheckExamples[] = R"(
+One line a feature: whether it is there and permitted, and if not, what that
+costs. Exit status 4 if one is missing.
+
+  sudo sockrepair check
+  sockrepair check --json)";
+
+// A word that is a number from `low` to `high`.
+CLI::Validator number_between(long low, long high) {
+  return CLI::Range(low, high);
+}
+
+void add_dump(CLI::App& app, DumpCommand& command) {
+  CLI::App* dump = app.add_subcommand("dump", "Write the UDP sockets of a process to an image");
+  dump->footer(kDumpExamples);
+  dump->add_option("--pid", command.pid, "Process to take the sockets from")
+      ->required()
+      ->type_name("P")
+      ->check(number_between(1, INT_MAX));
+  dump->add_option("--fd", command.numbers,
+                   "Only the socket with this descriptor number; repeatable")
+      ->type_name("N")
+      ->allow_extra_args(false)
+      ->check(number_between(0, INT_MAX));
+  dump->add_option("-o,--output", command.file, "Image to write, - for stdout")
+      ->required()
+      ->type_name("FILE");
+  auto set = [&command](Afterwards what) {
+    return [&command, what] { command.afterwards = what; };
+  };
+  CLI::Option* leave = dump->add_flag_callback("--leave-running", set(Afterwards::kLeaveRunning),
+                                               "The process keeps its sockets (default)");
+  CLI::Option* close =
+      dump->add_flag_callback("--close", set(Afterwards::kClose),
+                              "Make the process close them; x86-64, not in a frozen cgroup");
+  CLI::Option* kill =
+      dump->add_flag_callback("--kill", set(Afterwards::kKill), "End the process, by SIGKILL");
+  leave->excludes(close)->excludes(kill);
+  close->excludes(kill);
+  dump->add_option("--patience", command.patience,
+                   "Seconds that all threads may take to stop (default 5)")
+      ->type_name("S")
+      ->check(CLI::Range(0.001, 86400.0));
+  dump->add_flag("--strict", command.strict, "Fail, with 4, rather than lose something");
+  dump->add_flag("--json", command.json, "Report as JSON");
+}
+
+void add_restore(CLI::App& app, RestoreCommand& command) {
+  CLI::App* restore =
+      app.add_subcommand("restore", "Make the sockets of an image again and hand them over");
+  restore->footer(kRestoreExamples);
+  restore->add_option("FILE", command.file, "Image, - for stdin")->required();
+  restore
+      ->add_option("--netns", command.netns,
+                   "Network namespace to restore in: a name of ip-netns(8), a path or a "
+                   "process; with COOKIE= for the sockets of one namespace; repeatable")
+      ->type_name("[COOKIE=]NS")
+      ->expected(1)
+      ->take_all();
+  CLI::Option* listen = restore->add_flag_callback(
+      "--listen-fds", [&command] { command.hand_over = HandOver::kListenFds; },
+      "PROGRAM gets them as sd_listen_fds(3) expects");
+  restore
+      ->add_option("--send-to", command.path,
+                   "Send them to who listens on this unix stream socket; @NAME is abstract")
+      ->type_name("PATH")
+      ->excludes(listen);
+  restore->add_flag("--strict", command.strict, "Fail, with 4, rather than lose something");
+}
+
+void add_show(CLI::App& app, ShowCommand& command) {
+  CLI::App* show = app.add_subcommand("show", "Print an image");
+  show->footer(kShowExamples);
+  show->add_option("FILE", command.file, "Image, - for stdin")->required();
+  show->add_flag("--json", command.json, "As one JSON document");
+}
+
+void add_check(CLI::App& app, CheckCommand& command) {
+  CLI::App* check = app.add_subcommand("check", "Say what this kernel can do, and what not");
+  check->footer(kCheckExamples);
+  check->add_flag("--json", command.json, "As one JSON document");
+}
+
+int usage_error(const CLI::App& app, const std::string& text) {
+  std::string verb;
+  for (const CLI::App* sub : app.get_subcommands()) verb = sub->get_name() + " ";
+  complain(text + "; see sockrepair " + verb + "--help");
+  return kUsage;
+}
+
+int run(int argc, char** argv) {
+  // Everything after the first -- is PROGRAM and its arguments, whatever it looks like.
+  char** end = argv + argc;
+  char** split = std::find_if(argv, end, [](const char* word) { return strcmp(word, "--") == 0; });
+
+  CLI::App app(
+      "Takes UDP sockets out of a running process, with everything queued in both\n"
+      "directions, and brings them back in another one.");
+  app.name("sockrepair");
+  app.footer(kExamples);
+  app.set_version_flag("--version", std::string("sockrepair " SOCKREPAIR_VERSION));
+  app.require_subcommand(1);
+  DumpCommand dump;
+  RestoreCommand restore;
+  ShowCommand show;
+  CheckCommand check;
+  add_dump(app, dump);
+  add_restore(app, restore);
+  add_show(app, show);
+  add_check(app, check);
+  if (argc > 1 && argv[1][0] != '-' &&
+      app.get_subcommands([&](CLI::App* sub) { return sub->get_name() == argv[1]; }).empty())
+    return usage_error(app, std::string("no verb '") + argv[1] + "'");
+  try {
+    app.parse(static_cast<int>(split - argv), argv);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    return app.exit(asked);
+  } catch (const CLI::ParseError& error) {
+    return usage_error(app, error.what());
+  }
+
+  bool restoring = app.got_subcommand("restore");
+  if (split != end && !restoring) return usage_error(app, "-- is for restore only");
+  if (app.got_subcommand("dump")) return run_dump(dump);
+  if (app.got_subcommand("show")) return run_show(show);
+  if (app.got_subcommand("check")) return run_check(check);
+
+  if (split != end) restore.program.assign(split + 1, end);
+  if (!restore.path.empty()) restore.hand_over = HandOver::kSendTo;
+  if (restore.hand_over == HandOver::kSendTo && !restore.program.empty())
+    return usage_error(app, "either --send-to or PROGRAM gets the sockets");
+  if (restore.hand_over != HandOver::kSendTo && restore.program.empty())
+    return usage_error(app, "nobody to get the sockets: -- PROGRAM or --send-to is needed");
+  return run_restore(restore);
+}
+
+}  // namespace
+}  // namespace sockrepair::tool
+
+int main(int argc, char** argv) {
+  try {
+    return sockrepair::tool::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return sockrepair::tool::fail(sockrepair::Error{ENOMEM, "allocation"});
+  }
+}
