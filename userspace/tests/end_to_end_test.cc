@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+//
+// `sockrepair` and programs that nobody here wrote, as Debian has them. Each case stops a program
+// while datagrams for it arrive, moves its sockets, ends it, and says exactly what its peer must
+// see afterwards: nothing lost, nothing twice, nothing out of order, no error, the same address.
+//
+//   peer ── datagrams ──▶ program ╳          peer ── datagrams ──▶ its successor
+//                            │ dump --kill                            ▲
+//                            └──────────── image ────── restore ──────┘
+//
+// What comes after the dump must not meet a port without a socket: nothing is sent in between.
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "proc_fs.h"
+#include "sockrepair/process.h"
+#include "sockrepair/syscall.h"
+#include "try.h"
+#include "util/live_process.h"
+#include "util/matchers.h"
+#include "util/net_ns.h"
+#include "util/tool.h"
+
+namespace sockrepair::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using Json = nlohmann::json;
+using Bytes = std::vector<std::uint8_t>;
+
+Endpoint loopback(std::uint16_t port) {
+  return {IpAddress::parse("127.0.0.1").value(), port, 0};
+}
+
+Result<void> send_to(const Fd& fd, const void* data, std::size_t size, const Endpoint& to) {
+  SocketAddress address(to, AF_INET);
+  if (::sendto(fd.get(), data, size, 0, address.get(), address.size()) < 0)
+    return Error{errno, "sendto(" + to.to_string() + ")"};
+  return {};
+}
+
+struct Received {
+  Bytes payload;
+  Endpoint source;
+};
+
+// The next datagram; ETIMEDOUT when none comes.
+Result<Received> receive(const Fd& fd, Deadline deadline = Deadline::after(kPatience)) {
+  SOCKREPAIR_TRY(wait_for_events("a datagram arrives", fd.get(), POLLIN, deadline));
+  Received got;
+  got.payload.resize(65536);
+  SocketAddress from;
+  ssize_t size = ::recvfrom(fd.get(), got.payload.data(), got.payload.size(), MSG_DONTWAIT,
+                            from.mutable_get(), from.mutable_size());
+  if (size < 0) return Error{errno, "recvfrom()"};
+  got.payload.resize(static_cast<std::size_t>(size));
+  SOCKREPAIR_TRY_ASSIGN(got.source, from.endpoint());
+  return got;
+}
+
+int pending_error(const Fd& fd) {
+  return sys::getsockopt<int>(fd.get(), SOL_SOCKET, SO_ERROR).value();
+}
+
+class EndToEndTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(NetNs ns, NetNs::create());
+    ns_.emplace(std::move(ns));
+    ASSERT_OK_AND_ASSIGN(TemporaryDirectory directory, TemporaryDirectory::create());
+    directory_.emplace(std::move(directory));
+    ASSERT_OK_AND_ASSIGN(Ran check, tool({"check"}));
+    has_everything_ = check.status == 0;
+  }
+
+  Result<Running> start(const std::vector<std::string>& argv) {
+    return ns_->run([&] { return Running::start(argv); });
+  }
+  Result<Ran> tool(const std::vector<std::string>& arguments) {
+    return ns_->run([&] { return run_tool(arguments); });
+  }
+  Result<Fd> client() {
+    return ns_->run([] { return sys::socket(AF_INET, SOCK_DGRAM, 0); });
+  }
+
+  // Stops all threads of a program, as a person would.
+  Result<void> hold(const Running& program) {
+    program.signal(SIGSTOP);
+    return wait_until(
+        "process " + std::to_string(program.pid()) + " stops", Deadline::after(kPatience), [&] {
+          Result<std::string> states = sockrepair::internal::thread_states(program.pid());
+          return states.ok() && states->find_first_not_of('T') == std::string::npos;
+        });
+  }
+
+  // Whether the tool names a loss. On a kernel that lacks something it has to, and what the peer
+  // sees is judged all the same. No kernel says of a connected socket how it came to its address,
+  // which no peer can see.
+  bool lost_something(const std::string& err) const {
+    std::istringstream lines(err);
+    for (std::string line; std::getline(lines, line);) {
+      if (has_everything_ && !line.ends_with("local address: whether the program chose it, and so "
+                                             "keeps it when it disconnects"))
+        return true;
+    }
+    return false;
+  }
+
+  // Dumps, and gives the report. A loss is an error.
+  Result<Json> dump(const Running& program, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"dump", "--json", "--pid", std::to_string(program.pid()),
+                                          "-o",   image()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    SOCKREPAIR_TRY_ASSIGN(Ran ran, tool(arguments));
+    if (ran.status != 0 || lost_something(ran.err)) return Error{EIO, ran.out + ran.err};
+    return Json::parse(ran.out);
+  }
+
+  // The descriptor numbers of the socket of the image that is bound to `port`.
+  std::vector<int> numbers_of(std::uint16_t port) {
+    Result<Ran> shown = tool({"show", "--json", image()});
+    std::vector<int> numbers;
+    if (!shown || shown->status != 0) return numbers;
+    std::string suffix = ":" + std::to_string(port);
+    Json all = Json::parse(shown->out);
+    for (const Json& process : all["processes"]) {
+      for (const Json& socket : process["sockets"]) {
+        if (socket.value("local", Json()).dump().find(std::to_string(port)) == std::string::npos)
+          continue;
+        for (const Json& descriptor : socket["descriptors"])
+          numbers.push_back(descriptor["number"]);
+      }
+    }
+    return numbers;
+  }
+
+  // Restores the image and takes over its sockets here, by their local address.
+  Result<std::map<std::string, Fd>> take_over() {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::string path = directory_->file("take-over");
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    SOCKREPAIR_TRY_ASSIGN(Fd listener, sys::socket(AF_UNIX, SOCK_STREAM, 0));
+    ::unlink(path.c_str());
+    if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+        ::listen(listener.get(), 1) != 0)
+      return Error{errno, "listening at " + path};
+    SOCKREPAIR_TRY_ASSIGN(Ran ran, tool({"restore", image(), "--send-to", path}));
+    if (ran.status != 0 || lost_something(ran.err)) return Error{EIO, ran.err};
+    Fd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!connection) return Error{errno, "accept4()"};
+    std::map<std::string, Fd> sockets;
+    for (;;) {
+      char text[256];
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+      iovec part{text, sizeof(text)};
+      msghdr message{};
+      message.msg_iov = &part;
+      message.msg_iovlen = 1;
+      message.msg_control = control;
+      message.msg_controllen = sizeof(control);
+      SOCKREPAIR_TRY_ASSIGN(std::size_t size,
+                            sys::recvmsg(connection.get(), message, MSG_CMSG_CLOEXEC));
+      std::string line(text, size);
+      if (line == "end " + std::to_string(sockets.size()) + "\n") return sockets;
+      const cmsghdr* header = CMSG_FIRSTHDR(&message);
+      if (header == nullptr) return Error{EPROTO, "instead of a descriptor: " + line};
+      int number = -1;
+      memcpy(&number, CMSG_DATA(header), sizeof(number));
+      std::size_t begin = line.find(' ', line.find(' ') + 1) + 1;
+      sockets.emplace(line.substr(begin, line.find(' ', begin) - begin), Fd(number));
+    }
+  }
+
+  std::string image() const { return directory_->file("all.img"); }
+
+  std::optional<NetNs> ns_;
+  std::optional<TemporaryDirectory> directory_;
+  bool has_everything_ = false;
+};
+
+// socat(1) takes a socket that it inherits under the number that it had.
+TEST_F(EndToEndTest, SocatGoesOnReading) {
+  ASSERT_OK_AND_ASSIGN(Fd peer, client());
+  ASSERT_THAT(sys::connect(peer.get(), SocketAddress(loopback(5000), AF_INET)), IsOk());
+  auto say = [&](const std::string& text) {
+    return ::send(peer.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+  };
+  ASSERT_OK_AND_ASSIGN(Running first,
+                       start({"socat", "-u", "UDP4-RECV:5000,bind=127.0.0.1", "STDOUT"}));
+  // Until it is bound each datagram is answered with an error.
+  ASSERT_THAT(wait_until("socat listens", Deadline::after(kPatience),
+                         [&] {
+                           pending_error(peer);
+                           return say("hello\n") && first.out().find("hello\n") == 0;
+                         }),
+              IsOk());
+  ASSERT_THAT(hold(first), IsOk());
+  std::string before = first.out();
+  for (const char* text : {"one\n", "two\n", "three\n"}) ASSERT_TRUE(say(text));
+  ASSERT_OK_AND_ASSIGN(Json report, dump(first, {"--kill"}));
+  EXPECT_EQ(report["sockets"], 1);
+  std::vector<int> numbers = numbers_of(5000);
+  ASSERT_THAT(numbers, SizeIs(1));
+  EXPECT_THAT(first.wait(), IsOk());
+
+  ASSERT_OK_AND_ASSIGN(Running second, ns_->run([&] {
+    return start_tool(
+        {"restore", image(), "--", "socat", "-u", "FD:" + std::to_string(numbers[0]), "STDOUT"});
+  }));
+  ASSERT_THAT(second.wait_for_name("socat"), IsOk());
+  ASSERT_TRUE(say("four\n"));
+  ASSERT_THAT(wait_until("the last line is there", Deadline::after(kPatience),
+                         [&] { return second.out().find("four\n") != std::string::npos; }),
+              IsOk())
+      << second.err();
+  // Hellos may have been waiting as well, if socat was slow to begin.
+  std::string out = second.out();
+  while (out.starts_with("hello\n")) out.erase(0, strlen("hello\n"));
+  EXPECT_EQ(out, "one\ntwo\nthree\nfour\n");
+  EXPECT_EQ(pending_error(peer), 0);
+}
+
+// A query for the address of `name` with this number.
+Bytes dns_query(std::uint16_t id, const std::vector<std::string>& name) {
+  Bytes query = {static_cast<std::uint8_t>(id >> 8),
+                 static_cast<std::uint8_t>(id),
+                 1,
+                 0,
+                 0,
+                 1,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 0};
+  for (const std::string& label : name) {
+    query.push_back(static_cast<std::uint8_t>(label.size()));
+    query.insert(query.end(), label.begin(), label.end());
+  }
+  constexpr std::uint8_t kEnd[] = {0, 0, 1, 0, 1};  // of the name; type A, class IN
+  query.insert(query.end(), std::begin(kEnd), std::end(kEnd));
+  return query;
+}
+
+// "ID ADDRESS" of an answer with one address; what is wrong otherwise.
+std::string dns_answer(const Bytes& answer) {
+  if (answer.size() < 12 + 16 || (answer[2] & 0x80) == 0) return "not an answer";
+  if ((answer[3] & 15) != 0) return "error " + std::to_string(answer[3] & 15);
+  if (answer[7] != 1) return std::to_string(answer[7]) + " records";
+  const std::uint8_t* end = answer.data() + answer.size();
+  std::string address;
+  for (int i = 4; i > 0; --i) address += (address.empty() ? "" : ".") + std::to_string(end[-i]);
+  return std::to_string(answer[0] << 8 | answer[1]) + " " + address;
+}
+
+// dnsmasq(8) makes its own sockets. Queries that waited for the first one are answered by a second
+// one, by way of a helper that holds the restored socket.
+TEST_F(EndToEndTest, EachQueryToDnsmasqIsAnsweredOnce) {
+  auto dnsmasq = [&](std::uint16_t port) {
+    return start({"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root",
+                  "--pid-file", "--no-resolv", "--no-hosts", "--bind-interfaces",
+                  "--listen-address=127.0.0.1", "--port=" + std::to_string(port),
+                  "--address=/a.example/192.0.2.1", "--address=/b.example/192.0.2.2",
+                  "--address=/c.example/192.0.2.3"});
+  };
+  ASSERT_OK_AND_ASSIGN(Fd peer, client());
+  ASSERT_THAT(sys::connect(peer.get(), SocketAddress(loopback(5300), AF_INET)), IsOk());
+  auto ask = [&](std::uint16_t id, const char* host) {
+    Bytes query = dns_query(id, {host, "example"});
+    return ::send(peer.get(), query.data(), query.size(), 0) > 0;
+  };
+  // What a server on `port` says to a query; asked until it is up.
+  auto wait_up = [&](std::uint16_t port) {
+    return wait_until(
+        "dnsmasq answers on port " + std::to_string(port), Deadline::after(kPatience), [&] {
+          Result<Fd> fd = client();
+          if (!fd || !sys::connect(fd->get(), SocketAddress(loopback(port), AF_INET))) return false;
+          Bytes query = dns_query(1, {"a", "example"});
+          ::send(fd->get(), query.data(), query.size(), 0);
+          Result<Received> got = receive(*fd, Deadline::after(std::chrono::milliseconds(200)));
+          return got.ok() && dns_answer(got->payload) == "1 192.0.2.1";
+        });
+  };
+
+  ASSERT_OK_AND_ASSIGN(Running first, dnsmasq(5300));
+  ASSERT_THAT(wait_up(5300), IsOk()) << first.err();
+  ASSERT_TRUE(ask(100, "a"));
+  ASSERT_OK_AND_ASSIGN(Received usual, receive(peer));
+  EXPECT_EQ(dns_answer(usual.payload), "100 192.0.2.1");
+
+  ASSERT_THAT(hold(first), IsOk());
+  ASSERT_TRUE(ask(101, "a"));
+  ASSERT_TRUE(ask(102, "b"));
+  ASSERT_TRUE(ask(103, "c"));
+  ASSERT_OK_AND_ASSIGN(Json report, dump(first, {"--kill"}));
+  EXPECT_EQ(report["waiting"], 3);
+  EXPECT_THAT(first.wait(), IsOk());
+
+  ASSERT_OK_AND_ASSIGN(Running second, dnsmasq(5301));
+  ASSERT_OK_AND_ASSIGN(auto sockets, take_over());
+  ASSERT_TRUE(sockets.contains("127.0.0.1:5300"));
+  const Fd& held = sockets["127.0.0.1:5300"];
+  ASSERT_THAT(wait_up(5301), IsOk()) << second.err();
+  ASSERT_OK_AND_ASSIGN(Fd relay, client());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_OK_AND_ASSIGN(Received query, receive(held));
+    ASSERT_THAT(send_to(relay, query.payload.data(), query.payload.size(), loopback(5301)), IsOk());
+    ASSERT_OK_AND_ASSIGN(Received answer, receive(relay));
+    ASSERT_THAT(send_to(held, answer.payload.data(), answer.payload.size(), query.source), IsOk());
+  }
+  std::vector<std::string> answers;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_OK_AND_ASSIGN(Received answer, receive(peer));
+    EXPECT_EQ(answer.source, loopback(5300));
+    answers.push_back(dns_answer(answer.payload));
+  }
+  EXPECT_THAT(answers, ElementsAre("101 192.0.2.1", "102 192.0.2.2", "103 192.0.2.3"));
+  EXPECT_THAT(receive(peer, Deadline::after(std::chrono::milliseconds(0))), FailsWith(ETIMEDOUT));
+  EXPECT_THAT(receive(held, Deadline::after(std::chrono::milliseconds(0))), FailsWith(ETIMEDOUT));
+  EXPECT_EQ(pending_error(peer), 0);
+}
+
+// multicat(1) sends and receives RTP. Its packets that waited for a receiver which is gone reach
+// the next one, by way of a helper: what the two wrote is the whole stream, and the numbers of RTP
+// are those that the sender gave.
+TEST_F(EndToEndTest, RtpOfMulticatIsWhole) {
+  constexpr std::size_t kChunk = 1316;  // what multicat puts into a packet
+  std::string pipe = directory_->file("stream");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  auto chunk = [](int number) { return std::string(kChunk, static_cast<char>('A' + number)); };
+  auto receiver = [&](std::uint16_t port, const std::string& file) {
+    return start({"multicat", "@127.0.0.1:" + std::to_string(port), directory_->file(file)});
+  };
+  // Until a socket of its namespace has the port.
+  auto wait_bound = [&](const Running& program, std::uint16_t port) {
+    char local[32];
+    snprintf(local, sizeof(local), " 0100007F:%04X ", port);
+    return wait_until("port " + std::to_string(port) + " is taken", Deadline::after(kPatience),
+                      [&] {
+                        Result<std::string> bound = sockrepair::internal::read_small_file(
+                            "/proc/" + std::to_string(program.pid()) + "/net/udp");
+                        return bound.ok() && bound->find(local) != std::string::npos;
+                      });
+  };
+  auto content = [&](const std::string& file) {
+    return sockrepair::internal::read_small_file(directory_->file(file)).value();
+  };
+  auto wait_size = [&](const std::string& file, std::size_t chunks) {
+    return wait_until(
+        file + " has " + std::to_string(chunks) + " chunks", Deadline::after(kPatience), [&] {
+          Result<std::string> all = sockrepair::internal::read_small_file(directory_->file(file));
+          return all.ok() && all->size() >= chunks * kChunk;
+        });
+  };
+
+  ASSERT_OK_AND_ASSIGN(Running first, receiver(5004, "first"));
+  ASSERT_THAT(wait_bound(first, 5004), IsOk()) << first.err();
+  ASSERT_OK_AND_ASSIGN(Running sender, start({"multicat", pipe, "127.0.0.1:5004"}));
+  Fd stream(::open(pipe.c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_TRUE(stream.valid());
+  auto play = [&](int number) {
+    std::string data = chunk(number);
+    return ::write(stream.get(), data.data(), data.size()) == static_cast<ssize_t>(data.size());
+  };
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(play(i));
+  ASSERT_THAT(wait_size("first", 3), IsOk()) << first.err() << sender.err();
+  EXPECT_EQ(content("first"), chunk(0) + chunk(1) + chunk(2));
+
+  ASSERT_THAT(hold(first), IsOk());
+  for (int i = 3; i < 8; ++i) ASSERT_TRUE(play(i));
+  Result<Json> report = Json();
+  ASSERT_THAT(wait_until("all of them wait", Deadline::after(kPatience),
+                         [&] {
+                           report = dump(first, {});
+                           return !report || (*report)["waiting"] == 5;
+                         }),
+              IsOk());
+  report = dump(first, {"--kill"});
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ((*report)["waiting"], 5);
+  EXPECT_THAT(first.wait(), IsOk());
+
+  ASSERT_OK_AND_ASSIGN(auto sockets, take_over());
+  ASSERT_TRUE(sockets.contains("127.0.0.1:5004"));
+  const Fd& held = sockets["127.0.0.1:5004"];
+  ASSERT_OK_AND_ASSIGN(Running second, receiver(5006, "second"));
+  ASSERT_THAT(wait_bound(second, 5006), IsOk()) << second.err();
+  for (int i = 8; i < 10; ++i) ASSERT_TRUE(play(i));
+  ASSERT_OK_AND_ASSIGN(Fd relay, client());
+  std::optional<int> number;
+  for (int i = 3; i < 10; ++i) {
+    ASSERT_OK_AND_ASSIGN(Received packet, receive(held));
+    ASSERT_EQ(packet.payload.size(), 12 + kChunk);
+    int now = packet.payload[2] << 8 | packet.payload[3];
+    EXPECT_EQ(now, (number.value_or(now - 1) + 1) & 0xffff) << "packet " << i;
+    number = now;
+    ASSERT_THAT(send_to(relay, packet.payload.data(), packet.payload.size(), loopback(5006)),
+                IsOk());
+  }
+  ASSERT_THAT(wait_size("second", 7), IsOk()) << second.err();
+  std::string rest;
+  for (int i = 3; i < 10; ++i) rest += chunk(i);
+  EXPECT_EQ(content("second"), rest);
+  EXPECT_THAT(receive(held, Deadline::after(std::chrono::milliseconds(0))), FailsWith(ETIMEDOUT));
+  EXPECT_THAT(sockrepair::internal::thread_states(sender.pid()), IsOk()) << sender.err();
+}
+
+// The number that iperf3(1) gives each datagram, from 1 on.
+std::uint32_t iperf_number(const Bytes& datagram) {
+  if (datagram.size() < 12) return 0;
+  std::uint32_t number;
+  memcpy(&number, &datagram[8], sizeof(number));
+  return ntohl(number);
+}
+
+// The socket that an iperf3 server receives a stream on moves to another process, while the client
+// goes on: no number is missing, none comes twice. The server itself stays, stopped, since its end
+// would end the TCP connection that the client watches.
+TEST_F(EndToEndTest, NoDatagramOfIperf3IsMissing) {
+  constexpr std::uint32_t kEnough = 20;
+  ASSERT_OK_AND_ASSIGN(Running server, start({"iperf3", "--server", "--one-off", "--forceflush",
+                                              "--bind", "127.0.0.1", "--port", "5201"}));
+  ASSERT_THAT(wait_until("iperf3 listens", Deadline::after(kPatience),
+                         [&] { return server.out().find("listening") != std::string::npos; }),
+              IsOk())
+      << server.err();
+  ASSERT_OK_AND_ASSIGN(Running sender, start({"iperf3", "--client", "127.0.0.1", "--port", "5201",
+                                              "--udp", "--length", "100", "--bitrate", "400K",
+                                              "--time", "600", "--forceflush"}));
+  ASSERT_THAT(wait_until("the stream has begun", Deadline::after(kPatience),
+                         [&] { return server.out().find("sec ") != std::string::npos; }),
+              IsOk())
+      << server.out() << sender.out() << sender.err();
+  ASSERT_THAT(hold(server), IsOk());
+  // Until enough of them wait.
+  Result<Json> report = Json();
+  ASSERT_THAT(wait_until("datagrams wait", Deadline::after(kPatience),
+                         [&] {
+                           report = dump(server, {});
+                           return !report || (*report)["waiting"] >= kEnough;
+                         }),
+              IsOk());
+  ASSERT_THAT(report, IsOk());
+  ASSERT_THAT(hold(sender), IsOk());
+  report = dump(server, {"--close"});
+  ASSERT_THAT(report, IsOk());
+  std::size_t waiting = (*report)["waiting"];
+  ASSERT_GE(waiting, kEnough);
+  ASSERT_OK_AND_ASSIGN(auto sockets, take_over());
+  ASSERT_THAT(sockets, SizeIs(1));
+  const Fd& held = sockets.begin()->second;
+  sender.signal(SIGCONT);
+
+  ASSERT_OK_AND_ASSIGN(Received got, receive(held));
+  std::uint32_t number = iperf_number(got.payload);
+  EXPECT_GT(number, 1U);
+  for (std::size_t i = 1; i < waiting + kEnough; ++i) {
+    ASSERT_OK_AND_ASSIGN(got, receive(held));
+    ASSERT_EQ(iperf_number(got.payload), ++number) << "datagram " << i << " of " << waiting;
+  }
+  EXPECT_EQ(sender.err(), "");
+}
+
+}  // namespace
+}  // namespace sockrepair::test
