@@ -23,6 +23,7 @@
 #include "util/deadline.h"
 #include "util/matchers.h"
 #include "util/param_name.h"
+#include "util/privileges.h"
 
 namespace sockrepair::test {
 namespace {
@@ -317,6 +318,34 @@ TEST_P(ReceiveQueueCasesTest, JoinedDatagramsComeBackOrComeApart) {
     ASSERT_THAT(sizes(dumped.queue), ElementsAre(2500));
     EXPECT_EQ(dumped.queue.datagrams[0].gro_size, 1000);
   }
+}
+
+// Root of a container: it may put datagrams, but not enlarge the buffer beyond the machine's limit.
+TEST_P(ReceiveQueueCasesTest, FullBufferOfAContainer) {
+  const bool by_packets = stock();
+  Result<void> result = in_user_namespace([&]() -> Result<void> {
+    const Endpoint here{IpAddress::parse("127.0.0.1").value(), kProgramPort, 0};
+    SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_DGRAM, 0));
+    SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, 1));
+    SOCKREPAIR_TRY(sys::bind(fd.get(), SocketAddress(here, AF_INET)));
+    ReceivedDatagram d = numbered(Speaks::kIpv4, 1, 4000);
+    d.destination = here;
+    Result<ReceiveQueueReport> report = restore(fd, {{d, d, d}});
+    if (!by_packets) {
+      if (report) return Error{EPROTO, "more was put than the buffer has room for"};
+      if (report.error().code != ENOBUFS || report.error().what.find("datagram 1: ") != 0 ||
+          report.error().what.find("; 1 datagrams were put") == std::string::npos)
+        return report.error();
+      return {};
+    }
+    if (!report) return report.error();
+    if (report->restored == 1 && report->losses.size() == 2 && report->losses[1].index == 2)
+      return {};
+    std::string said = "restored " + std::to_string(report->restored);
+    for (const Loss& loss : report->losses) said += "; " + loss.describe();
+    return Error{EPROTO, said};
+  });
+  EXPECT_THAT(result, IsOk());
 }
 
 // What arrived before the program asked for time stamps has none, and is not given one by a dump.
