@@ -68,8 +68,8 @@ Result<std::string> interface_name(int fd, std::uint32_t index);
 Result<std::uint32_t> interface_index(int fd, const std::string& name);
 
 // The index that interface `index` of `names` has in the namespace of the socket `fd`; `index`
-// itself if it has no name there, or is 0. ENODEV: there is no such interface, which the kernel does
-// not always mind.
+// itself if it has no name there, or is 0. ENODEV: there is no such interface, which the kernel
+// does not always mind.
 Result<std::uint32_t> translated_interface(int fd, std::uint32_t index,
                                            std::span<const InterfaceName> names);
 
