@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 //
-// What it takes to dump and restore the receive queue of a UDP socket, by UDP_REPAIR_RECV_QUEUE and
-// the way every kernel has, and how fast the kernel hands a long datagram out. For `make
-// bench-udp`.
+// What it takes to dump and restore the receive queue of a UDP socket, and the whole socket, by
+// UDP_REPAIR_RECV_QUEUE and the way every kernel has, and how fast the kernel hands a long datagram
+// out. For `make bench-udp`.
 //
 //   bench_udp begin
 //   dump: 1 x 100 bytes, kernel: 4 system calls, 31.5 us
@@ -29,12 +29,14 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "sockrepair/syscall.h"
 #include "sockrepair/udp_receive_queue.h"
 #include "sockrepair/udp_send_queue.h"
+#include "sockrepair/udp_socket.h"
 #include "uapi.h"
 #include "util/net_ns.h"
 
@@ -212,6 +214,50 @@ void compare_restores(const Load& load) {
   print("restore", load, costs[0], costs[1]);
 }
 
+// --- whole sockets ---
+
+// Options, addresses and both queues, as a checkpoint takes them.
+void compare_sockets(const Load& load) {
+  Fd fd = open_socket(kPort);
+  fill(fd, load);
+  auto dump = [&](Method method) {
+    UdpDumpOptions options;
+    options.receive.method = method;
+    UdpSocket socket = must(dump_udp_socket(fd, options));
+    if (socket.receive_queue.datagrams.size() != load.datagrams) fail("the dump is not whole");
+    return socket;
+  };
+  std::vector<double> times[2];
+  Cost costs[2];
+  for (int i = 0; i < kRepeats; ++i)
+    for (Method method : {Method::kKernel, Method::kStock})
+      times[static_cast<int>(method)].push_back(microseconds([&] { dump(method); }));
+  for (Method method : {Method::kKernel, Method::kStock})
+    costs[static_cast<int>(method)] = {count_calls([&] { dump(method); }),
+                                       median(times[static_cast<int>(method)])};
+  print("dump of a whole socket", load, costs[0], costs[1]);
+
+  UdpSocket socket = dump(Method::kKernel);
+  fd.reset();
+  auto restore = [&](Method method) {
+    UdpRestoreOptions options;
+    options.receive.method = method;
+    return must(restore_udp_socket(socket, options));
+  };
+  for (auto& samples : times) samples.clear();
+  for (int i = 0; i < kRepeats; ++i) {
+    for (Method method : {Method::kKernel, Method::kStock}) {
+      // Its address is free again before the next one.
+      std::optional<RestoredSocket> restored;
+      times[static_cast<int>(method)].push_back(microseconds([&] { restored = restore(method); }));
+    }
+  }
+  for (Method method : {Method::kKernel, Method::kStock})
+    costs[static_cast<int>(method)] = {count_calls([&] { restore(method); }),
+                                       median(times[static_cast<int>(method)])};
+  print("restore of a whole socket", load, costs[0], costs[1]);
+}
+
 // --- one long datagram ---
 
 // True if the goal is met.
@@ -271,6 +317,7 @@ int run() {
   printf("bench_udp begin\n");
   for (const Load& load : kLoads) compare_dumps(load);
   for (const Load& load : kLoads) compare_restores(load);
+  compare_sockets(kLoads[1]);
   bool met = compare_reads();
   printf("bench_udp end\n");
   return met ? 0 : 1;
