@@ -200,6 +200,33 @@ class Aim {
 
   // Whether a packet that comes in by `ifindex` will get there. If not, `why` has the reason.
   Result<bool> at(const ReceivedDatagram& datagram, std::uint32_t ifindex, std::string& why) {
+    auto flow = std::make_tuple(datagram.source, datagram.destination, ifindex);
+    if (aimed_at_ == flow) return true;
+    aimed_at_.reset();
+    SOCKREPAIR_TRY_ASSIGN(bool there, find_way(datagram, ifindex, why));
+    if (there) aimed_at_ = flow;
+    return there;
+  }
+  // Whether nobody else is on the port, who would get a copy of what is for everybody. If not,
+  // `why` has the reason.
+  Result<bool> alone(std::string& why) {
+    Result<bool> result = sockets_.alone(receiver_.local.port, receiver_.cookie);
+    if (!result && result.error().code != EOPNOTSUPP) return result.error();
+    if (result && *result) return true;
+    why = result ? "another socket on the port could get a copy"
+                 : "the kernel does not say who is on the port (no udp_diag)";
+    return false;
+  }
+
+  Result<void> put_back() {
+    aimed_at_.reset();
+    Result<void> connected = disconnect();
+    Result<void> options = borrowed_.put_back();
+    return connected ? options : connected;
+  }
+
+ private:
+  Result<bool> find_way(const ReceivedDatagram& datagram, std::uint32_t ifindex, std::string& why) {
     SOCKREPAIR_TRY_ASSIGN(bool there, gets(datagram, ifindex, why));
     if (there) return true;
     for (auto way : {&Aim::leave_group, &Aim::bind_to_interface, &Aim::connect_to_source}) {
@@ -213,24 +240,6 @@ class Aim {
     return false;
   }
 
-  // Whether nobody else is on the port, who would get a copy of what is for everybody. If not,
-  // `why` has the reason.
-  Result<bool> alone(std::string& why) {
-    Result<bool> result = sockets_.alone(receiver_.local.port, receiver_.cookie);
-    if (!result && result.error().code != EOPNOTSUPP) return result.error();
-    if (result && *result) return true;
-    why = result ? "another socket on the port could get a copy"
-                 : "the kernel does not say who is on the port (no udp_diag)";
-    return false;
-  }
-
-  Result<void> put_back() {
-    Result<void> connected = disconnect();
-    Result<void> options = borrowed_.put_back();
-    return connected ? options : connected;
-  }
-
- private:
   Result<bool> gets(const ReceivedDatagram& datagram, std::uint32_t ifindex, std::string& why) {
     Result<std::optional<std::uint64_t>> found =
         sockets_.receiver(datagram.source, datagram.destination, ifindex);
@@ -287,6 +296,8 @@ class Aim {
   SocketLookup& sockets_;
   BorrowedOptions borrowed_;
   bool connected_ = false;
+  // Source, destination and interface of the packet that was asked about last, and will get there.
+  std::optional<std::tuple<Endpoint, Endpoint, std::uint32_t>> aimed_at_;
 };
 
 // --- restore: delivery ---
@@ -319,7 +330,13 @@ class Delivery {
                                           : aim_.alone(why));
     if (!aimed) return not_delivered(why);
 
-    SOCKREPAIR_TRY_ASSIGN(std::size_t memory, queue_memory(receiver_.fd));
+    // To look at a datagram without a byte would mark it as seen; so would looking at one of one
+    // byte that is behind such a one. Of these there is only the memory that they take.
+    bool visible = datagram.payload.size() > (unseen_ ? 1 : 0);
+    std::size_t memory = 0;
+    if (!visible) {
+      SOCKREPAIR_TRY_ASSIGN(memory, queue_memory(receiver_.fd));
+    }
     Result<void> sent;
     if (path.to == To::kGroup) {
       // Such a packet comes back to the host, and is not let out.
@@ -330,7 +347,7 @@ class Delivery {
       sent = send(datagram, path.ifindex);
     }
     if (!sent) return not_delivered(sent.error().describe());
-    return verify(datagram, memory, arrived);
+    return visible ? verify(datagram, arrived) : verify_unseen(datagram, memory, arrived);
   }
 
   Result<void> end() { return aim_.put_back(); }
@@ -383,9 +400,9 @@ class Delivery {
     bool v4 = datagram.family == Family::kIpv4;
     const Fd& fd = v4 ? shop_.ipv4 : shop_.ipv6;
     if (!fd) return Error{EAFNOSUPPORT, "socket(AF_INET6, SOCK_RAW, IPPROTO_RAW)"};
-    SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, datagram.mark.value_or(0)));
-    SOCKREPAIR_TRY(
-        sys::setsockopt(fd.get(), SOL_SOCKET, SO_PRIORITY, datagram.priority.value_or(0)));
+    Marks& marks = marks_[v4 ? 0 : 1];
+    SOCKREPAIR_TRY(set_mark(fd, SO_MARK, datagram.mark.value_or(0), marks.mark));
+    SOCKREPAIR_TRY(set_mark(fd, SO_PRIORITY, datagram.priority.value_or(0), marks.priority));
 
     ControlMessages control;
     if (v4) {
@@ -412,6 +429,13 @@ class Delivery {
     return {};
   }
 
+  static Result<void> set_mark(const Fd& fd, int name, std::uint32_t value, std::uint32_t& set) {
+    if (set == value) return {};
+    SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, name, value));
+    set = value;
+    return {};
+  }
+
   // Asks until `condition` is true or patience ends.
   template <typename Condition>
   Result<bool> wait_for(Condition&& condition) {
@@ -428,21 +452,19 @@ class Delivery {
     }
   }
 
-  Result<std::vector<std::string>> verify(const ReceivedDatagram& wanted, std::size_t memory_before,
-                                          bool& arrived) {
-    // To look at a datagram without a byte would mark it as seen; so would looking at one of one
-    // byte that is behind such a one. Of these there is only the memory that they take.
-    bool visible = wanted.payload.size() > (unseen_ ? 1 : 0);
-    if (!visible) {
-      SOCKREPAIR_TRY_ASSIGN(arrived, wait_for([&]() -> Result<bool> {
-                              SOCKREPAIR_TRY_ASSIGN(std::size_t memory, queue_memory(receiver_.fd));
-                              return memory > memory_before;
-                            }));
-      if (!arrived) return not_arrived();
-      unseen_ |= wanted.payload.empty();
-      position_ += wanted.payload.size();
-      return lost_members(wanted, without_times(wanted));
-    }
+  Result<std::vector<std::string>> verify_unseen(const ReceivedDatagram& wanted,
+                                                 std::size_t memory_before, bool& arrived) {
+    SOCKREPAIR_TRY_ASSIGN(arrived, wait_for([&]() -> Result<bool> {
+                            SOCKREPAIR_TRY_ASSIGN(std::size_t memory, queue_memory(receiver_.fd));
+                            return memory > memory_before;
+                          }));
+    if (!arrived) return not_arrived();
+    unseen_ |= wanted.payload.empty();
+    position_ += wanted.payload.size();
+    return lost_members(wanted, without_times(wanted));
+  }
+
+  Result<std::vector<std::string>> verify(const ReceivedDatagram& wanted, bool& arrived) {
     Peeked got;
     SOCKREPAIR_TRY_ASSIGN(arrived, wait_for([&]() -> Result<bool> {
                             for (;;) {
@@ -503,6 +525,12 @@ class Delivery {
   Aim aim_;
   // What was looked up: destination, interface asked for, mark.
   std::map<std::tuple<std::string, std::uint32_t, std::uint32_t>, Path> paths_;
+  // What the sockets that send have.
+  struct Marks {
+    std::uint32_t mark = 0;
+    std::uint32_t priority = 0;
+  };
+  Marks marks_[2];
   std::size_t position_ = 0;  // bytes in front of what is delivered next
   std::chrono::steady_clock::duration patience_ = kDeliveryPatience;
   bool unseen_ = false;  // datagrams without a byte that were not peeked at are right there
