@@ -49,6 +49,8 @@ constexpr std::size_t kLeastOverhead = 512;
 // where the first ones do not arrive, the others are not late.
 constexpr std::chrono::milliseconds kDeliveryPatience{300};
 constexpr std::chrono::microseconds kDeliveryPause{100};
+// Often ksoftirqd of this processor has the packet, and only wants to run.
+constexpr int kDeliveryYields = 50;
 
 constexpr char kLoopback[] = "lo";
 constexpr std::uint32_t kLoopbackIndex = 1;  // in every namespace
@@ -440,7 +442,7 @@ class Delivery {
   template <typename Condition>
   Result<bool> wait_for(Condition&& condition) {
     auto begin = std::chrono::steady_clock::now();
-    for (;;) {
+    for (int asked = 0;; ++asked) {
       SOCKREPAIR_TRY_ASSIGN(bool true_now, condition());
       auto waited = std::chrono::steady_clock::now() - begin;
       if (true_now || waited >= patience_) {
@@ -448,7 +450,10 @@ class Delivery {
         return true_now;
       }
       // poll(2) tells that there is a datagram, not that there is one more.
-      std::this_thread::sleep_for(kDeliveryPause);
+      if (asked < kDeliveryYields)
+        std::this_thread::yield();
+      else
+        std::this_thread::sleep_for(kDeliveryPause);
     }
   }
 

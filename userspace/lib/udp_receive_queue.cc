@@ -88,7 +88,13 @@ Result<ReceiveQueueDump> dump_by_kernel(int fd) {
       size = std::max(kNextDumpSize, needed);
       buffer.reset(new std::uint8_t[size]);
     }
-    progress = read_entries(fd, progress->next, buffer.get(), size, datagrams);
+    std::size_t before = datagrams.size();
+    std::uint32_t first = progress->next;
+    progress = read_entries(fd, first, buffer.get(), size, datagrams);
+    if (progress && datagrams.size() == before && progress->next == first &&
+        progress->next_len <= needed - sizeof(udp_repair_recv_queue) && progress->next_len != 0)
+      return Error{EPROTO, "UDP_REPAIR_RECV_QUEUE: no entry in a buffer of " +
+                               std::to_string(size) + " bytes, which is large enough"};
   }
   if (!progress) return progress.error();
   SOCKREPAIR_TRY(mode.put_back());
