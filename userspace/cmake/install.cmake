@@ -67,10 +67,3 @@ install(FILES
   ${CMAKE_CURRENT_BINARY_DIR}/sockrepairConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/sockrepairConfigVersion.cmake
   DESTINATION ${package})
-
-# Manual pages, of the library and the tool.
-file(GLOB manuals ${PROJECT_SOURCE_DIR}/man/*.[1-8])
-foreach(manual IN LISTS manuals)
-  string(REGEX REPLACE ".*[.]" "" section ${manual})
-  install(FILES ${manual} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
-endforeach()

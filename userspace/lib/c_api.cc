@@ -11,6 +11,7 @@
 
 #include "c_call.h"
 #include "sockrepair/bridge.h"
+#include "sockrepair/feature.h"
 #include "sockrepair/sockrepair.h"
 #include "sockrepair/udp_socket.h"
 #include "try.h"
@@ -144,6 +145,27 @@ const char* sockrepair_loss_text(const sockrepair_losses* losses, size_t index) 
 
 void sockrepair_losses_free(sockrepair_losses* losses) {
   delete losses;
+}
+
+size_t sockrepair_features_count(void) {
+  return sockrepair::features().size();
+}
+
+const char* sockrepair_feature_name(size_t index) {
+  return index < sockrepair_features_count() ? sockrepair::features()[index].name : nullptr;
+}
+
+const char* sockrepair_feature_cost(size_t index) {
+  return index < sockrepair_features_count() ? sockrepair::features()[index].cost : nullptr;
+}
+
+int sockrepair_feature_check(const char* name, sockrepair_error** error) {
+  return c_call(error, [&]() -> Result<void> {
+    if (name == nullptr) return null_pointer("sockrepair_feature_check", "name");
+    for (const sockrepair::Feature& feature : sockrepair::features())
+      if (strcmp(feature.name, name) == 0) return feature.probe();
+    return Error{EINVAL, std::string("sockrepair_feature_check: no feature '") + name + "'"};
+  });
 }
 
 int sockrepair_udp_dump(int fd, unsigned int flags, sockrepair_udp** socket,

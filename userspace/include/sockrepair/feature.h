@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "sockrepair/export.h"
 #include "sockrepair/result.h"
 
 // What the running kernel, and the rights of the calling thread, allow; what `sockrepair check`
@@ -14,7 +15,7 @@
 //     Result<void> there = feature.probe();
 //     if (!there) printf("no %s: %s\n", feature.name, feature.cost);
 //   }
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // One row of the table.
 struct Feature {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "sockrepair/export.h"
 #include "sockrepair/fd.h"
 #include "sockrepair/result.h"
 
@@ -28,7 +29,7 @@
 //
 // Needs Linux 5.6 and the right to trace the process (CAP_SYS_PTRACE, or the same user without
 // obstacles: see PTRACE_MODE_ATTACH_REALCREDS in ptrace(2)).
-namespace sockrepair {
+namespace SOCKREPAIR_EXPORT sockrepair {
 
 // One socket of a process. The same socket can be there under several numbers (dup(2)).
 struct HeldSocket {

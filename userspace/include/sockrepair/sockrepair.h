@@ -71,6 +71,20 @@ SOCKREPAIR_EXPORT const char* sockrepair_loss_subject(const sockrepair_losses* l
 SOCKREPAIR_EXPORT const char* sockrepair_loss_text(const sockrepair_losses* losses, size_t index);
 SOCKREPAIR_EXPORT void sockrepair_losses_free(sockrepair_losses* losses);
 
+/* --- what this kernel and the rights of the caller allow --- */
+
+/* How many features there are; each has a name, "udp-receive-queue", that does not change, and a
+ * sentence about what its absence costs. NULL from the count on. */
+SOCKREPAIR_EXPORT size_t sockrepair_features_count(void);
+SOCKREPAIR_EXPORT const char* sockrepair_feature_name(size_t index);
+SOCKREPAIR_EXPORT const char* sockrepair_feature_cost(size_t index);
+/*
+ * 0 if the feature called `name` is there and permitted in the network namespace of the calling
+ * thread, else why not: ENOPROTOOPT, ENOSYS or ENOENT of something missing, EPERM of a right.
+ * EINVAL: there is no such name.
+ */
+SOCKREPAIR_EXPORT int sockrepair_feature_check(const char* name, sockrepair_error** error);
+
 /* --- UDP sockets --- */
 
 /* Flags of sockrepair_udp_dump(). */

@@ -172,6 +172,24 @@ static void losses_are_listed(void) {
   sockrepair_udp_free(dump);
 }
 
+static void features_are_told(void) {
+  sockrepair_error* error = NULL;
+  size_t i, count = sockrepair_features_count();
+  int code;
+
+  EXPECT(count > 0);
+  for (i = 0; i < count; i++) {
+    EXPECT(sockrepair_feature_cost(i) != NULL && *sockrepair_feature_cost(i) != '\0');
+    code = sockrepair_feature_check(sockrepair_feature_name(i), &error);
+    EXPECT((code == 0) == (error == NULL));
+    EXPECT(code == sockrepair_error_code(error) && code != EINVAL);
+    sockrepair_error_free(error);
+  }
+  EXPECT(sockrepair_feature_name(count) == NULL && sockrepair_feature_cost(count) == NULL);
+  EXPECT(sockrepair_feature_check("no-such-thing", NULL) == EINVAL);
+  EXPECT(sockrepair_feature_check(NULL, NULL) == EINVAL);
+}
+
 static void version_is_told(void) {
   int major = -1, minor = -1, patch = -1;
 
@@ -188,6 +206,7 @@ static const struct {
     {"bad_arguments_are_refused", bad_arguments_are_refused},
     {"null_is_nothing", null_is_nothing},
     {"losses_are_listed", losses_are_listed},
+    {"features_are_told", features_are_told},
     {"version_is_told", version_is_told},
 };
 
