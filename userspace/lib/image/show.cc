@@ -16,7 +16,6 @@
 #include "image/tables.h"
 #include "no_throw.h"
 #include "sockrepair/image_show.h"
-#include "sockrepair/syscall.h"
 #include "try.h"
 
 namespace sockrepair {
