@@ -7,8 +7,13 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -31,6 +36,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 using ::testing::UnorderedElementsAre;
 
 // An empty directory for the time of a test.
@@ -165,15 +171,47 @@ TEST_F(ImageFileTest, FullDeviceIsAnError) {
   EXPECT_THAT(writer.finish(), FailsWith(ENOSPC));
 }
 
-// What file systems without O_TMPFILE get.
-TEST_F(ImageFileTest, NamedTemporaryIsTakenAway) {
-  // A file system where O_TMPFILE works cannot be made to refuse it; the name is made by commit().
-  ASSERT_OK_AND_ASSIGN(internal::AtomicFile file, internal::AtomicFile::create(path("x.img")));
-  ASSERT_EQ(::mkdir(path("x.img").c_str(), 0700), 0);
-  EXPECT_THAT(file.commit(), FailsWith(EISDIR));
-  file = internal::AtomicFile::create("/dev/null").value();
+TEST_F(ImageFileTest, RenameThatFailsLeavesNothing) {
+  {
+    ASSERT_OK_AND_ASSIGN(internal::AtomicFile file, internal::AtomicFile::create(path("x.img")));
+    ASSERT_EQ(::mkdir(path("x.img").c_str(), 0700), 0);
+    EXPECT_THAT(file.commit(), FailsWith(EISDIR));
+  }
   EXPECT_THAT(names(), ElementsAre("x.img"));
   ::rmdir(path("x.img").c_str());
+}
+
+// Has open(2) with O_TMPFILE fail for the calling thread, as on a file system that does not know
+// it.
+bool forbid_unnamed_files() {
+  constexpr std::uint32_t kTmpFileBit = O_TMPFILE & ~O_DIRECTORY;
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_openat, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kTmpFileBit, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST_F(ImageFileTest, WithoutUnnamedFiles) {
+  std::thread([&] {
+    ASSERT_TRUE(forbid_unnamed_files());
+    {
+      ASSERT_OK_AND_ASSIGN(ImageWriter writer, ImageWriter::create(path("x.img")));
+      EXPECT_THAT(names(), ElementsAre(StartsWith(".x.img.")));
+    }
+    EXPECT_THAT(names(), IsEmpty());
+    ASSERT_OK_AND_ASSIGN(ImageWriter writer, ImageWriter::create(path("x.img")));
+    EXPECT_THAT(add_all(&writer, full_sample()), IsOk());
+    EXPECT_THAT(writer.finish(), IsOk());
+    EXPECT_THAT(names(), ElementsAre("x.img"));
+    EXPECT_EQ(content("x.img"), make_image(full_sample()).value());
+  }).join();
 }
 
 TEST_F(ImageFileTest, LongestName) {
