@@ -161,8 +161,8 @@ class JsonList {
 };
 
 std::string dump(const Json& value) {
-  // Strings are ASCII: nothing for it to refuse.
-  return value.dump();
+  // Throws for what is not UTF-8, unless it is told to replace that. Strings here are ASCII.
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 // The members of an object, one a line and the last with a comma, without the braces.
