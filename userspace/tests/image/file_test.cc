@@ -353,6 +353,7 @@ TEST_F(ImageFileTest, ManySocketsTakeNoMoreMemory) {
   ReceivedDatagram datagram =
       std::get<ImageSocket>(full_sample()[1]).socket.receive_queue.datagrams[0];
   datagram.gro_size.reset();
+  datagram.checksum.reset();
   datagram.payload.assign(16384, 0x77);
   ImageSocket socket = std::get<ImageSocket>(small_sample()[1]);
   socket.socket.receive_queue.datagrams.assign(2, datagram);

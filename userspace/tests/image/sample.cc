@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "internet_sum.h"
+
 namespace sockrepair::test {
 
 namespace {
@@ -14,6 +16,12 @@ using Bytes = std::vector<std::uint8_t>;
 
 IpAddress address(const char* text) {
   return IpAddress::parse(text).value();
+}
+
+// Gives the datagram a payload, with the sum that a device would have made of it.
+void set_payload(ReceivedDatagram* datagram, const Bytes& payload) {
+  datagram->payload = payload;
+  datagram->checksum = internal::fold_sum(internal::internet_sum(payload));
 }
 
 // An IPv6 options header of `units` times 8 bytes, all padding, with `next` behind it.
@@ -42,16 +50,16 @@ ReceivedDatagram received_ipv4() {
   d.hardware_timestamp = 987'654'321;
   d.gro_size = 5;
   d.fragment_size = 1480;
-  d.checksum = 0x1234;
   d.headers = {0x94, 4, 0, 0};
-  d.payload = {10, 11, 12, 13, 14, 15, 16, 17};
+  set_payload(&d, {10, 11, 12, 13, 14, 15, 16, 17});
   return d;
 }
 
 ReceivedDatagram received_ipv6() {
   ReceivedDatagram d;
   d.family = Family::kIpv6;
-  d.ifindex = 7;
+  d.ifindex = 12;
+  d.device = 7;
   d.source = {address("fe80::1"), 4002, 7};
   d.destination = {address("2001:db8::2"), 5002, 0};
   d.flow_label = 0xabcde;
@@ -130,7 +138,7 @@ ImageSocket ipv4_socket() {
   socket.interfaces = {{9, "eth0"}, {8, "br-lan.10"}};
   socket.send_queue = sent_ipv4();
   socket.receive_queue.datagrams = {received_ipv4(), received_ipv4()};
-  socket.receive_queue.datagrams[1].payload[0] = 99;
+  set_payload(&socket.receive_queue.datagrams[1], {99, 11, 12, 13, 14, 15, 16, 17});
   socket.losses = {{"receive queue", 1, "flow_label: not known"}, {"option", std::nullopt, "why"}};
   return entry;
 }
