@@ -174,6 +174,8 @@ Result<void> Dump::run() {
   Clock::time_point begin = Clock::now();
   SOCKREPAIR_TRY_ASSIGN(StoppedProcess stopped, StoppedProcess::stop(process, stop));
   report_.method = stopped.method();
+  // Whether it can be done has to be known before there is an image.
+  if (command_.afterwards == Afterwards::kClose) SOCKREPAIR_TRY(stopped.close({}));
   SOCKREPAIR_TRY(add_sockets(process));
   if (command_.afterwards != Afterwards::kLeaveRunning)
     SOCKREPAIR_TRY(note_other_holders(process.pid()));
