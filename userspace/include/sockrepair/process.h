@@ -129,7 +129,7 @@ class StoppedProcess {
   // Closes descriptors in the process, by making its main thread call close(2) (ptrace(2)): other
   // processes that have the same sockets keep them. On return each number is closed or, with an
   // error, none of those after the one that the error names. ENOTSUP: stopped by the freezer, or a
-  // 32-bit process, or not x86-64; then nothing was closed.
+  // 32-bit process, or not x86-64; then nothing was closed. Without numbers it only finds that out.
   //
   // Should the caller be killed during the call, the process may be left with the registers of the
   // injected call, that is, it is lost.
