@@ -47,7 +47,6 @@ using ::testing::ValuesIn;
 
 constexpr std::uint16_t kPort = 5000;
 constexpr std::size_t kMegabyte = 1 << 20;
-constexpr std::size_t kMeasured = kMegabyte / 2;
 constexpr std::size_t kQueued = 3000;
 constexpr std::size_t kUnsent = 100;
 constexpr int kMtu = 1500;
@@ -146,10 +145,11 @@ struct Connection {
   int domain;
   Fd client;
   Fd server;
-  Stream up;    // client to server
-  Stream down;  // server to client
-  Transfer undisturbed_up;
+  Stream up;                // client to server
+  Stream down;              // server to client
+  Transfer undisturbed_up;  // a megabyte in pieces
   Transfer undisturbed_down;
+  std::chrono::milliseconds undisturbed_time{0};  // of a megabyte in each direction, at full speed
   Image image;
 };
 
@@ -190,17 +190,6 @@ std::uint32_t first_time(const Transfer& transfer) {
   return transfer.segments - transfer.retransmitted;
 }
 
-// The one of three transfers that took the fewest segments: where the window is small, a reader
-// that is late makes the sender cut segments at its edge.
-Result<Transfer> measure(Stream& stream, const Fd& from, const Fd& to) {
-  SOCKREPAIR_TRY_ASSIGN(Transfer least, stream.transfer(from, to, kMeasured));
-  for (int i = 0; i < 2; ++i) {
-    SOCKREPAIR_TRY_ASSIGN(const Transfer next, stream.transfer(from, to, kMeasured));
-    if (first_time(next) < first_time(least)) least = next;
-  }
-  return least;
-}
-
 // Within 2 %.
 auto AsManyAs(const Transfer& undisturbed) {
   const std::uint32_t segments = first_time(undisturbed);
@@ -231,9 +220,14 @@ TEST_P(TcpRestoreTest, ConnectionsGoOnElsewhere) {
     // The first megabyte opens the windows.
     ASSERT_THAT(one.up.transfer(one.client, one.server, kMegabyte), IsOk());
     ASSERT_THAT(one.down.transfer(one.server, one.client, kMegabyte), IsOk());
-    ASSERT_OK_AND_ASSIGN(one.undisturbed_up, measure(one.up, one.client, one.server));
-    ASSERT_OK_AND_ASSIGN(one.undisturbed_down, measure(one.down, one.server, one.client));
-    ASSERT_GE(one.undisturbed_down.segments, kMeasured / kMtu);
+    ASSERT_OK_AND_ASSIGN(const Transfer up, one.up.transfer(one.client, one.server, kMegabyte));
+    ASSERT_OK_AND_ASSIGN(const Transfer down, one.down.transfer(one.server, one.client, kMegabyte));
+    one.undisturbed_time = up.time + down.time;
+    ASSERT_OK_AND_ASSIGN(one.undisturbed_up,
+                         one.up.transfer_in_pieces(one.client, one.server, kMegabyte));
+    ASSERT_OK_AND_ASSIGN(one.undisturbed_down,
+                         one.down.transfer_in_pieces(one.server, one.client, kMegabyte));
+    ASSERT_GE(one.undisturbed_down.segments, kMegabyte / kMtu);
   }
   for (Connection& one : connections) {
     SCOPED_TRACE(one.name);
@@ -284,20 +278,21 @@ TEST_P(TcpRestoreTest, ConnectionsGoOnElsewhere) {
     ASSERT_THAT(one.down.transfer(one.server, one.client, kMegabyte), IsOk());
     ASSERT_THAT(one.up.transfer(one.client, one.server, kMegabyte), IsOk());
 
-    ASSERT_OK_AND_ASSIGN(const Transfer down, measure(one.down, one.server, one.client));
-    ASSERT_OK_AND_ASSIGN(const Transfer up, measure(one.up, one.client, one.server));
-    EXPECT_THAT(first_time(down), AsManyAs(one.undisturbed_down));
-    EXPECT_THAT(first_time(up), AsManyAs(one.undisturbed_up));
+    ASSERT_OK_AND_ASSIGN(const Transfer down, one.down.transfer(one.server, one.client, kMegabyte));
+    ASSERT_OK_AND_ASSIGN(const Transfer up, one.up.transfer(one.client, one.server, kMegabyte));
     // More would be segments that the peer does not take.
     EXPECT_LE(down.retransmitted, down.segments / 20);
     EXPECT_LE(up.retransmitted, up.segments / 20);
     // A connection that stalls on its window waits for timers, of 200 ms and more for each window.
     // Nothing less is told from a loaded machine.
-    const auto patience = [](const Transfer& undisturbed) {
-      return 4 * undisturbed.time + std::chrono::seconds(2);
-    };
-    EXPECT_LT(down.time, patience(one.undisturbed_down));
-    EXPECT_LT(up.time, patience(one.undisturbed_up));
+    EXPECT_LT(up.time + down.time, 4 * one.undisturbed_time + std::chrono::seconds(2));
+
+    ASSERT_OK_AND_ASSIGN(const Transfer down_in_pieces,
+                         one.down.transfer_in_pieces(one.server, one.client, kMegabyte));
+    ASSERT_OK_AND_ASSIGN(const Transfer up_in_pieces,
+                         one.up.transfer_in_pieces(one.client, one.server, kMegabyte));
+    EXPECT_THAT(first_time(down_in_pieces), AsManyAs(one.undisturbed_down));
+    EXPECT_THAT(first_time(up_in_pieces), AsManyAs(one.undisturbed_up));
   }
 }
 

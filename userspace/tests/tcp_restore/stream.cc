@@ -21,6 +21,7 @@ namespace sockrepair::test {
 namespace {
 
 constexpr std::size_t kChunk = 1 << 17;
+constexpr std::size_t kPiece = 1 << 15;
 
 // Knuth's multiplier: neighbours differ, and the pattern does not repeat within 2^32 bytes.
 char byte_at(std::uint64_t position) {
@@ -38,6 +39,16 @@ Result<std::size_t> without_waiting(const char* call, ssize_t result) {
   return Error{errno, call};
 }
 
+// What a sender did since then.
+Result<Transfer> since(const tcp_info& before, std::chrono::steady_clock::time_point start,
+                       const Fd& from) {
+  SOCKREPAIR_TRY_ASSIGN(const tcp_info after, info_of(from));
+  return Transfer{after.tcpi_data_segs_out - before.tcpi_data_segs_out,
+                  after.tcpi_total_retrans - before.tcpi_total_retrans,
+                  std::chrono::duration_cast<std::chrono::milliseconds>(
+                      std::chrono::steady_clock::now() - start)};
+}
+
 }  // namespace
 
 Result<void> Stream::send(const Fd& from, std::size_t length) {
@@ -50,12 +61,9 @@ Result<void> Stream::send(const Fd& from, std::size_t length) {
   return {};
 }
 
-Result<Transfer> Stream::transfer(const Fd& from, const Fd& to, std::size_t length) {
-  const Deadline deadline = Deadline::after(kPatience);
-  const auto start = std::chrono::steady_clock::now();
-  SOCKREPAIR_TRY_ASSIGN(const tcp_info before, info_of(from));
+Result<void> Stream::bring_over(const Fd& from, const Fd& to, std::uint64_t end,
+                                Deadline deadline) {
   std::vector<char> buffer(kChunk);
-  const std::uint64_t end = sent_ + length;
   while (received_ != end) {
     std::array<pollfd, 2> waiting = {{{to.get(), POLLIN, 0}, {from.get(), POLLOUT, 0}}};
     if (sent_ == end) waiting[1].events = 0;
@@ -82,11 +90,26 @@ Result<Transfer> Stream::transfer(const Fd& from, const Fd& to, std::size_t leng
     }
     received_ += got;
   }
-  SOCKREPAIR_TRY_ASSIGN(const tcp_info after, info_of(from));
-  return Transfer{after.tcpi_data_segs_out - before.tcpi_data_segs_out,
-                  after.tcpi_total_retrans - before.tcpi_total_retrans,
-                  std::chrono::duration_cast<std::chrono::milliseconds>(
-                      std::chrono::steady_clock::now() - start)};
+  return {};
+}
+
+Result<Transfer> Stream::transfer(const Fd& from, const Fd& to, std::size_t length) {
+  const auto start = std::chrono::steady_clock::now();
+  SOCKREPAIR_TRY_ASSIGN(const tcp_info before, info_of(from));
+  SOCKREPAIR_TRY(bring_over(from, to, sent_ + length, Deadline::after(kPatience)));
+  return since(before, start, from);
+}
+
+Result<Transfer> Stream::transfer_in_pieces(const Fd& from, const Fd& to, std::size_t length) {
+  const Deadline deadline = Deadline::after(kPatience);
+  const auto start = std::chrono::steady_clock::now();
+  SOCKREPAIR_TRY_ASSIGN(const tcp_info before, info_of(from));
+  for (std::size_t left = length; left > 0;) {
+    const std::size_t piece = std::min(left, kPiece);
+    SOCKREPAIR_TRY(bring_over(from, to, sent_ + piece, deadline));
+    left -= piece;
+  }
+  return since(before, start, from);
 }
 
 }  // namespace sockrepair::test

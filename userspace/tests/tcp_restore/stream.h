@@ -8,6 +8,7 @@
 
 #include "sockrepair/fd.h"
 #include "sockrepair/result.h"
+#include "util/deadline.h"
 
 // One direction of a connection: bytes whose values follow from their position, so that one which
 // is lost, doubled or another is seen. The two ends may change their sockets in between.
@@ -33,7 +34,14 @@ class Stream {
   // a byte is not the one that was sent, ETIMEDOUT if it takes longer than any machine needs.
   Result<Transfer> transfer(const Fd& from, const Fd& to, std::size_t length);
 
+  // The same in pieces of 32 KiB, the next one when the one before has arrived: less than any
+  // window, so that neither its edge nor the congestion window cuts a segment. How many there are
+  // follows from the MSS alone.
+  Result<Transfer> transfer_in_pieces(const Fd& from, const Fd& to, std::size_t length);
+
  private:
+  Result<void> bring_over(const Fd& from, const Fd& to, std::uint64_t end, Deadline deadline);
+
   std::uint64_t sent_ = 0;
   std::uint64_t received_ = 0;
 };
