@@ -118,6 +118,11 @@ def read_fuzzers(text: str) -> set[str]:
     return {row[0] for row in read_rows(text) if row[1] == "fuzz"}
 
 
+def read_whole(text: str) -> set[str]:
+    """The suites of which no single case can be chosen by its name."""
+    return {row[0] for row in read_rows(text) if row[1] in ("ktap", "fuzz")}
+
+
 def find(name: str, suites: dict[str, list[str]], cases: list[tuple[str, str]],
          fuzzers: set[str] | None = None) -> list[str]:
     """`name` as SUITE or SUITE:CASE, in any flavour; empty if there is no such thing."""

@@ -73,7 +73,12 @@ class Golden:
 
 
 class GoldenTest(unittest.TestCase):
-    pass
+    def test_a_suite_whose_cases_have_no_names_is_run_again_as_a_whole(self) -> None:
+        run = report.Run("debug", "debug", {}, "", "", "", "", [], whole={"kunit"})
+        for suite, want in (("kunit", "make test T=kunit FLAVOUR=debug"),
+                            ("udp", "make test T=a.b.c FLAVOUR=debug")):
+            outcome = ktap.Outcome(suite, "a.b.c", ktap.Status.FAIL)
+            self.assertEqual(want, report.again(outcome, run, [outcome]))
 
 
 def add(path: Path) -> None:
