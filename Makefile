@@ -76,7 +76,7 @@ fuzz: ## 10,000,000 random calls of TCP_REPAIR in the debug kernel (N=, SEED=)
 ##@ To use it elsewhere
 
 install: ## library and tool, to DESTDIR= and PREFIX=
-	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
+	@scripts/install
 
 ##@ For developers
 

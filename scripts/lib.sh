@@ -206,6 +206,15 @@ info_get() {
   fi
 }
 
+# link_sources CHECKOUT LINK BUILD: makes LINK one path for every checkout, as cmake and ccache know
+# sources by their path, and removes what was built of another one in BUILD.
+link_sources() {
+  if [[ $(readlink "$2" || true) != "$1" ]]; then
+    rm -rf "$3"
+    ln -sfn "$1" "$2"
+  fi
+}
+
 # digest: of what is on standard input, short enough to read.
 digest() {
   sha256sum | cut -c1-16

@@ -14,6 +14,7 @@ setup() {
   done
   part test-offline offline '3 passed, 0 failed, 0 skipped'
   part fuzz fuzz '1 passed, 0 failed, 0 skipped'
+  part test-install install '2 passed, 0 failed, 0 skipped'
   part fastpath fastpath '4 passed, 0 failed, 0 skipped'
   part test-series series '5 passed, 0 failed, 0 skipped'
   cp "$SCRIPTS/test-offline" "$SCRIPTS/report"
@@ -49,8 +50,8 @@ last_line() {
 @test "the last line is the sum of all parts" {
   run "$SCRIPTS/test"
   ((status == 0))
-  [[ $(last_line) == '43 passed, 0 failed, 3 skipped' ]]
-  [[ $output == *'[1/16] setup'* && $output == *'[10/16 debug.2] boot debug.2'* ]]
+  [[ $(last_line) == '45 passed, 0 failed, 3 skipped' ]]
+  [[ $output == *'[1/17] setup'* && $output == *'[11/17 debug.2] boot debug.2'* ]]
 }
 
 @test "the guests run at the same time" {
@@ -64,14 +65,14 @@ last_line() {
   fake boot '[[ $1 != plain ]]'
   run "$SCRIPTS/test"
   ((status != 0))
-  [[ $(last_line) == '3 passed, 1 failed, 0 skipped' ]]
+  [[ $(last_line) == '5 passed, 1 failed, 0 skipped' ]]
 }
 
 @test "a failed part fails the whole, and the other parts still run" {
   echo '9 passed, 1 failed, 1 skipped' >"$CACHE/plain.summary"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '42 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '44 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a failed test of the scripts fails the whole" {
@@ -79,14 +80,14 @@ last_line() {
     echo '2 passed, 1 failed, 0 skipped' >$CACHE/run/offline/summary; exit 1"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '42 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '44 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a step that cannot run is a failure, and the count is still the last line" {
   fake build-kernel '[[ $1 != debug ]]'
   run "$SCRIPTS/test"
   ((status != 0))
-  [[ $(last_line) == '3 passed, 1 failed, 0 skipped' ]]
+  [[ $(last_line) == '5 passed, 1 failed, 0 skipped' ]]
 }
 
 @test "a part without a summary is a failure, also when an earlier run left one" {
@@ -95,21 +96,21 @@ last_line() {
   rm "$CACHE/debug.1.summary"
   run "$SCRIPTS/test"
   ((status != 0))
-  [[ $(last_line) == '13 passed, 1 failed, 1 skipped' ]]
+  [[ $(last_line) == '15 passed, 1 failed, 1 skipped' ]]
 }
 
 @test "the last guest counts as well" {
   echo '2 passed, 1 failed, 1 skipped' >"$CACHE/debug.2.summary"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '43 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '45 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a summary that cannot be read is a failure" {
   echo 'all well' >"$CACHE/debug.1.summary"
   run "$SCRIPTS/test"
   ((status != 0))
-  [[ $(last_line) == '13 passed, 1 failed, 1 skipped' ]]
+  [[ $(last_line) == '15 passed, 1 failed, 1 skipped' ]]
 }
 
 # built: a kernel, an initramfs and their list of cases are there.
