@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/filter.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -193,32 +194,36 @@ std::string timestamping_text(const OptionBytes& value) {
 // An interface index that no namespace gives out.
 constexpr std::uint32_t kNoInterface = 0x7fffffff;
 
-// A send to nowhere: an interface that does not exist makes the kernel refuse it after it has
-// looked at the control messages before. The errno it was refused with, 0 if it was not.
-Result<int> refused_send(int fd, int domain, bool with_txtime) {
+// What the kernel says, 0 or an errno number, to a send that it only goes through, and only as far
+// as to the interface, after it has looked at the control messages. Nothing is sent or begun; to a
+// datagram under construction nothing is added.
+Result<int> rehearsed_send(int fd, int domain, bool with_txtime) {
   ControlMessages control;
   if (with_txtime) control.add<std::uint64_t>(SOL_SOCKET, SCM_TXTIME, 0);
-  Endpoint nowhere{
-      domain == AF_INET ? IpAddress(in_addr{htonl(INADDR_LOOPBACK)}) : IpAddress(in6addr_loopback),
-      9, 0};
+  IpAddress loopback =
+      domain == AF_INET ? IpAddress(in_addr{htonl(INADDR_LOOPBACK)}) : IpAddress(in6addr_loopback);
   if (domain == AF_INET) {
     in_pktinfo by{};
     by.ipi_ifindex = static_cast<int>(kNoInterface);
     control.add(IPPROTO_IP, IP_PKTINFO, by);
   } else {
+    // Under a bound device any other one is EINVAL, which says nothing here.
+    SOCKREPAIR_TRY_ASSIGN(auto device,
+                          sys::getsockopt<std::uint32_t>(fd, SOL_SOCKET, SO_BINDTOIFINDEX));
     in6_pktinfo by{};
-    by.ipi6_ifindex = kNoInterface;
+    by.ipi6_ifindex = device != 0 ? device : kNoInterface;
     control.add(IPPROTO_IPV6, IPV6_PKTINFO, by);
   }
 
-  SocketAddress to(nowhere, domain);
+  SocketAddress to(Endpoint{loopback, 9, 0}, domain);
   msghdr message{};
   message.msg_name = to.mutable_get();
   message.msg_namelen = to.size();
   control.attach(message);
-  // With a datagram under construction this appends nothing to it and leaves it open.
+  // MSG_CONFIRM, without which MSG_PROBE begins a datagram on a socket that has UDP_CORK; MSG_MORE,
+  // so that one which is there already stays open.
   Result<std::size_t> sent =
-      sys::sendmsg(fd, message, MSG_PROBE | MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
+      sys::sendmsg(fd, message, MSG_PROBE | MSG_CONFIRM | MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent ? 0 : sent.error().code;
 }
 
@@ -233,10 +238,15 @@ Result<bool> takes_transmit_times(int fd) {
   SOCKREPAIR_TRY_ASSIGN(Endpoint local, name.endpoint());
   if (local.port == 0) return not_told;  // a send would bind it
 
-  SOCKREPAIR_TRY_ASSIGN(int without, refused_send(fd, domain, false));
-  SOCKREPAIR_TRY_ASSIGN(int with, refused_send(fd, domain, true));
-  if (without != ENODEV || (with != ENODEV && with != EINVAL)) return not_told;
-  return with == ENODEV;
+  SOCKREPAIR_TRY_ASSIGN(int without, rehearsed_send(fd, domain, false));
+  SOCKREPAIR_TRY_ASSIGN(int with, rehearsed_send(fd, domain, true));
+  int unsent = 0;
+  SOCKREPAIR_TRY(sys::ioctl(fd, SIOCOUTQ, &unsent));
+  // Control messages of a send that would add to a datagram are not looked at.
+  if (without == EINVAL || (without == 0 && unsent != 0)) return not_told;
+  if (with == EINVAL) return false;
+  if (with == without) return true;
+  return not_told;
 }
 
 OptionReadResult read_transmit_time(int fd, const SocketOption& row) {

@@ -136,8 +136,8 @@ struct OptionsRead {
 
 // Reads every option that can be read. The socket stays as it is.
 //
-// Whether SO_TXTIME is on is asked by a send that the kernel refuses, with MSG_PROBE. An unbound
-// socket is not asked, since that would bind it.
+// Whether SO_TXTIME is on is asked by a send that the kernel goes through only (MSG_PROBE). An
+// unbound socket is not asked, since that would bind it.
 Result<OptionsRead> read_socket_options(int fd);
 
 // What to do with a value that the kernel refuses, or takes and then shows differently.

@@ -10,8 +10,10 @@
 #include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/net_tstamp.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -324,14 +326,24 @@ TEST(HiddenOptionTest, LossesAreNamedWhereTheyAreLikely) {
 
 // On with CLOCK_REALTIME and no flags, it reads as if it were off.
 TEST(HiddenOptionTest, TransmitTimeIsSeenOnABoundSocket) {
-  for (int domain : {AF_INET, AF_INET6}) {
-    SCOPED_TRACE(domain == AF_INET ? "inet" : "inet6");
-    ASSERT_OK_AND_ASSIGN(Fd fd, open_socket(domain));
+  struct Kind {
+    int domain;
+    unsigned device;
+    bool corked;
+  };
+  for (const Kind& kind :
+       {Kind{AF_INET, 0, false}, Kind{AF_INET, kDeviceIndex, false}, Kind{AF_INET, 0, true},
+        Kind{AF_INET6, 0, false}, Kind{AF_INET6, kDeviceIndex, false}, Kind{AF_INET6, 0, true}}) {
+    SCOPED_TRACE(std::string(kind.domain == AF_INET ? "inet" : "inet6") + ", device " +
+                 std::to_string(kind.device) + (kind.corked ? ", UDP_CORK" : ""));
+    ASSERT_OK_AND_ASSIGN(Fd fd, open_socket(kind.domain));
+    ASSERT_THAT(SocketOption(SOL_SOCKET, SO_BINDTOIFINDEX, kind.device).set(fd), IsOk());
+    ASSERT_THAT(SocketOption(SOL_UDP, UDP_CORK, int{kind.corked}).set(fd), IsOk());
     ASSERT_OK_AND_ASSIGN(OptionsRead unbound, read_socket_options(fd));
     EXPECT_THAT(unbound.losses, Contains(LossOf("SO_TXTIME")));
 
-    IpAddress any = IpAddress::any(domain == AF_INET ? Family::kIpv4 : Family::kIpv6);
-    ASSERT_THAT(sys::bind(fd.get(), SocketAddress({any, 0, 0}, domain)), IsOk());
+    IpAddress any = IpAddress::any(kind.domain == AF_INET ? Family::kIpv4 : Family::kIpv6);
+    ASSERT_THAT(sys::bind(fd.get(), SocketAddress({any, 0, 0}, kind.domain)), IsOk());
     ASSERT_OK_AND_ASSIGN(OptionsRead off, read_socket_options(fd));
     EXPECT_EQ(find(off.values, SOL_SOCKET, SO_TXTIME), nullptr);
     EXPECT_THAT(off.losses, IsEmpty());
@@ -341,6 +353,37 @@ TEST(HiddenOptionTest, TransmitTimeIsSeenOnABoundSocket) {
     ASSERT_OK_AND_ASSIGN(OptionsRead on, read_socket_options(fd));
     EXPECT_NE(find(on.values, SOL_SOCKET, SO_TXTIME), nullptr);
     EXPECT_THAT(on.losses, IsEmpty());
+
+    // Asking has begun no datagram.
+    int unsent = -1;
+    ASSERT_THAT(sys::ioctl(fd.get(), SIOCOUTQ, &unsent), IsOk());
+    EXPECT_EQ(unsent, 0);
+    EXPECT_THAT(send(fd, {.payload = std::vector<std::uint8_t>{1}}), FailsWith(EDESTADDRREQ));
+  }
+}
+
+// Asking of a socket with a datagram under construction adds nothing to it and does not complete
+// it.
+TEST(HiddenOptionTest, TransmitTimeIsNotAskedIntoADatagram) {
+  for (int domain : {AF_INET, AF_INET6}) {
+    SCOPED_TRACE(domain == AF_INET ? "inet" : "inet6");
+    const IpAddress loopback = domain == AF_INET ? IpAddress(in_addr{htonl(INADDR_LOOPBACK)})
+                                                 : IpAddress(in6addr_loopback);
+    ASSERT_OK_AND_ASSIGN(Fd receiver, open_socket(domain));
+    ASSERT_THAT(sys::bind(receiver.get(), SocketAddress({loopback, 0, 0}, domain)), IsOk());
+    ASSERT_OK_AND_ASSIGN(SocketAddress name, sys::getsockname(receiver.get()));
+    ASSERT_OK_AND_ASSIGN(Endpoint to, name.endpoint());
+    ASSERT_OK_AND_ASSIGN(Fd fd, open_socket(domain));
+    ASSERT_THAT(send(fd, {.payload = std::vector<std::uint8_t>{'a'}, .to = to, .more = true}),
+                IsOk());
+
+    ASSERT_OK_AND_ASSIGN(OptionsRead read, read_socket_options(fd));
+    EXPECT_THAT(read.losses, Contains(LossOf("SO_TXTIME")));
+    char got[8] = "";
+    EXPECT_LT(::recv(receiver.get(), got, sizeof(got), MSG_DONTWAIT), 0);
+    ASSERT_THAT(send(fd, {.payload = std::vector<std::uint8_t>{'b'}}), IsOk());
+    EXPECT_EQ(::recv(receiver.get(), got, sizeof(got), MSG_DONTWAIT), 2);
+    EXPECT_STREQ(got, "ab");
   }
 }
 
