@@ -1,0 +1,2006 @@
+// SPDX-License-Identifier: GPL-2.0
+/* TCP_REPAIR_CB: the control block of a connection is read from one socket and
+ * set on another, which goes on as the first would have.
+ *
+ * Five parts:
+ *  - access: who may make the call, when, and with which sizes;
+ *  - bounds: each value at and next to its bounds, on a socket that has no
+ *    peer; what is accepted reads back, what is refused changes nothing;
+ *  - restore: a connection is moved to a new socket, which knows what the old
+ *    one had learned, and goes on with its peer;
+ *  - closing: the same for a connection that one side or both are closing;
+ *  - clock: timestamps and ages over one move and over many.
+ *
+ * Every test has a network namespace of its own; all traffic stays in it.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/filter.h>
+#include <linux/tcp.h>
+#include <linux/tcp_repair.h>
+
+#include "kselftest_harness.h"
+
+enum {
+	OPT_MSS = 2,
+	OPT_WINDOW = 3,
+	OPT_SACK_PERM = 4,
+	OPT_TIMESTAMP = 8,
+};
+
+/* States of a connection; the C library's are in a header that does not go
+ * with <linux/tcp.h>.
+ */
+enum {
+	ESTABLISHED = 1,
+	SYN_SENT = 2,
+	FIN_WAIT1 = 4,
+	FIN_WAIT2 = 5,
+	CLOSED = 7,
+	CLOSE_WAIT = 8,
+	LAST_ACK = 9,
+	CLOSING = 11,
+};
+
+#define RCV_SEQ 0xfffffff0U
+#define SND_SEQ 0x7ffffff8U
+#define WINDOW_MAX(wscale) (65535U << (wscale))
+#define SECOND 1000000ULL
+#define DAY (86400 * SECOND)
+#define NONE TCP_REPAIR_CB_NONE
+
+#define LINK_MTU 1500
+#define PORT 4000
+#define LONELY_PEER 4001
+
+/* How long a connection over loopback may take for anything that is waited
+ * for. Retransmission timers of up to a few seconds are part of it.
+ */
+#define DEADLINE_MS 20000
+
+/* By how much times can differ that were read one after the other, on a
+ * machine that has a lot to do.
+ */
+#define SLACK (10 * SECOND)
+
+static int sys(int ret)
+{
+	return ret < 0 ? -errno : ret;
+}
+
+static int tcp_set(int fd, int opt, const void *val, socklen_t len)
+{
+	return sys(setsockopt(fd, IPPROTO_TCP, opt, val, len));
+}
+
+static int tcp_set_int(int fd, int opt, int val)
+{
+	return tcp_set(fd, opt, &val, sizeof(val));
+}
+
+static int tcp_get_int(int fd, int opt)
+{
+	socklen_t len;
+	int val;
+
+	len = sizeof(val);
+	if (getsockopt(fd, IPPROTO_TCP, opt, &val, &len))
+		return -errno;
+	return val;
+}
+
+static int tcp_info(int fd, struct tcp_info *info)
+{
+	socklen_t len = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	return sys(getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len));
+}
+
+static int tcp_state(int fd)
+{
+	struct tcp_info info;
+	int ret = tcp_info(fd, &info);
+
+	return ret ? ret : info.tcpi_state;
+}
+
+static int get_cb(int fd, struct tcp_repair_cb *cb)
+{
+	socklen_t len = sizeof(*cb);
+
+	memset(cb, 0, sizeof(*cb));
+	if (getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_CB, cb, &len))
+		return -errno;
+	return len == sizeof(*cb) && cb->size == len ? 0 : -EMSGSIZE;
+}
+
+static int set_cb(int fd, const struct tcp_repair_cb *cb)
+{
+	return tcp_set(fd, TCP_REPAIR_CB, cb, sizeof(*cb));
+}
+
+static int set_seq(int fd, int queue, __u32 seq)
+{
+	int ret = tcp_set_int(fd, TCP_REPAIR_QUEUE, queue);
+
+	return ret ? ret : tcp_set_int(fd, TCP_QUEUE_SEQ, seq);
+}
+
+static int set_sysctl(const char *name, const char *val)
+{
+	char path[128];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/%s", name);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -errno;
+	ret = sys(write(fd, val, strlen(val)));
+	close(fd);
+	return ret < 0 ? ret : 0;
+}
+
+/* A network namespace with loopback up, with an MTU that makes the MSS one of
+ * a real path. Needs root, or the right to make a user namespace.
+ */
+static int enter_netns(void)
+{
+	struct ifreq ifr = { .ifr_name = "lo" };
+	int fd, ret;
+
+	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		return -errno;
+
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (fd < 0)
+		return -errno;
+	ifr.ifr_mtu = LINK_MTU;
+	ret = sys(ioctl(fd, SIOCSIFMTU, &ifr));
+	ifr.ifr_flags = IFF_UP;
+	if (!ret)
+		ret = sys(ioctl(fd, SIOCSIFFLAGS, &ifr));
+	close(fd);
+	return ret;
+}
+
+static socklen_t loopback(struct sockaddr_storage *ss, int family, int port)
+{
+	struct sockaddr_in6 *sin6 = (void *)ss;
+	struct sockaddr_in *sin = (void *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (family == AF_INET6) {
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_port = htons(port);
+		sin6->sin6_addr = in6addr_loopback;
+		return sizeof(*sin6);
+	}
+	sin->sin_family = AF_INET;
+	sin->sin_port = htons(port);
+	sin->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return sizeof(*sin);
+}
+
+/* A socket in repair mode with addresses and sequence numbers, established. */
+static int repair_socket(const struct sockaddr_storage *local,
+			 const struct sockaddr_storage *peer,
+			 __u32 snd_seq, __u32 rcv_seq)
+{
+	int fd, ret;
+
+	fd = socket(local->ss_family, SOCK_STREAM, 0);
+	if (fd < 0)
+		return -errno;
+
+	ret = tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_ON);
+	if (!ret)
+		ret = sys(bind(fd, (const void *)local, sizeof(*local)));
+	if (!ret)
+		ret = set_seq(fd, TCP_SEND_QUEUE, snd_seq);
+	if (!ret)
+		ret = set_seq(fd, TCP_RECV_QUEUE, rcv_seq);
+	if (!ret)
+		ret = sys(connect(fd, (const void *)peer, sizeof(*peer)));
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* The same without a peer. */
+static int repair_lonely(void)
+{
+	struct sockaddr_storage local, peer;
+
+	loopback(&local, AF_INET, PORT);
+	loopback(&peer, AF_INET, LONELY_PEER);
+	return repair_socket(&local, &peer, SND_SEQ, RCV_SEQ);
+}
+
+/* --- what the members are ------------------------------------------------ */
+
+enum kind {
+	SAME,		/* as it was */
+	AGE,		/* as it was, or older */
+	LEFT,		/* as it was, or less */
+	COUNTER,	/* as it was; segments can have come meanwhile */
+	REPORTED,	/* follows from something else */
+};
+
+static const struct member {
+	const char *name;
+	size_t offset;
+	size_t size;
+	enum kind kind;
+} members[] = {
+#define M(name, kind)							\
+	{ #name, offsetof(struct tcp_repair_cb, name),			\
+	  sizeof(((struct tcp_repair_cb *)0)->name), kind }
+	M(size, SAME), M(flags, SAME), M(pause, SAME),
+	M(age_data_rcvd, AGE), M(age_ack_rcvd, AGE), M(age_data_sent, AGE),
+	M(age_ts_recent, AGE), M(age_min_rtt, AGE), M(age_retrans, AGE),
+	M(age_probes, AGE), M(age_rto_recovery, AGE),
+	M(rto_left, LEFT), M(delack_left, LEFT), M(keepalive_left, LEFT),
+	M(keepalive_time, SAME), M(keepalive_intvl, SAME),
+	M(bytes_acked, COUNTER), M(bytes_received, COUNTER),
+	M(bytes_sent, COUNTER), M(bytes_retrans, COUNTER),
+	M(busy_time, AGE), M(rwnd_limited, AGE), M(sndbuf_limited, AGE),
+	M(rcv_nxt, SAME), M(copied_seq, SAME), M(rcv_wup, SAME),
+	M(rcv_mwnd_seq, SAME), M(snd_una, SAME), M(snd_nxt, SAME),
+	M(write_seq, REPORTED), M(snd_sml, SAME), M(pushed_seq, SAME),
+	M(snd_up, SAME), M(snd_wl1, SAME), M(rtt_seq, SAME), M(urg_seq, SAME),
+	M(high_seq, REPORTED), M(undo_marker, REPORTED),
+	M(snd_wnd, SAME), M(max_window, SAME), M(rcv_wnd, SAME),
+	M(rcv_ssthresh, SAME), M(window_clamp, SAME), M(rcvq_space, SAME),
+	M(rcv_rtt, SAME), M(srtt, SAME), M(mdev, SAME), M(mdev_max, SAME),
+	M(rttvar, SAME), M(min_rtt, SAME), M(rto, REPORTED),
+	M(snd_cwnd, REPORTED), M(snd_ssthresh, REPORTED),
+	M(cwnd_used, REPORTED), M(prior_ssthresh, REPORTED),
+	M(undo_retrans, REPORTED), M(reordering, SAME),
+	M(packets_out, REPORTED), M(sacked_out, REPORTED),
+	M(lost_out, REPORTED), M(retrans_out, REPORTED),
+	M(mss_cache, REPORTED), M(pmtu, REPORTED),
+	M(tsval, REPORTED), M(delta_time, REPORTED), M(ts_recent, SAME),
+	M(rcv_rtt_tsecr, SAME), M(total_retrans, COUNTER),
+	M(delivered, COUNTER), M(delivered_ce, COUNTER), M(lost, COUNTER),
+	M(segs_in, COUNTER), M(segs_out, COUNTER), M(data_segs_in, COUNTER),
+	M(data_segs_out, COUNTER), M(dsack_dups, COUNTER),
+	M(reord_seen, COUNTER), M(rcv_ooopack, COUNTER),
+	M(total_rto_time, COUNTER), M(plb_rehash, COUNTER),
+	M(received_ce, COUNTER), M(received_ecn_bytes, COUNTER),
+	M(delivered_ecn_bytes, COUNTER), M(ato, SAME),
+	M(total_rto, COUNTER), M(total_rto_recoveries, COUNTER),
+	M(timeout_rehash, COUNTER), M(pkts_acked_ewma, SAME),
+	M(urg_data, SAME), M(advmss, SAME), M(rcv_mss, SAME),
+	M(last_seg_size, SAME), M(state, SAME), M(ca_state, REPORTED),
+	M(timer, REPORTED), M(retransmits, SAME), M(backoff, SAME),
+	M(probes_out, SAME), M(keepalive_probes, SAME), M(ack_pending, SAME),
+	M(ack_quick, SAME), M(ack_pingpong, SAME), M(ack_retry, SAME),
+	M(nonagle, SAME), M(scaling_ratio, SAME), M(reo_wnd_steps, SAME),
+	M(reo_wnd_persist, SAME), M(ts_usec, SAME), M(ecn_flags, SAME),
+	M(syn_ect_snt, SAME), M(syn_ect_rcv, SAME),
+	M(accecn_fail_mode, SAME), M(saw_accecn_opt, SAME),
+	M(accecn_opt_demand, SAME), M(accecn_minlen, SAME),
+	M(est_ecnfield, SAME), M(prev_ecnfield, SAME),
+	M(received_ce_pending, SAME), M(reserved, SAME),
+#undef M
+};
+
+static __u64 value(const struct tcp_repair_cb *cb, const struct member *m)
+{
+	const void *p = (const char *)cb + m->offset;
+
+	switch (m->size) {
+	case 1:
+		return *(const __u8 *)p;
+	case 2:
+		return *(const __u16 *)p;
+	case 4:
+		return *(const __u32 *)p;
+	default:
+		return *(const __u64 *)p;
+	}
+}
+
+static void put_value(struct tcp_repair_cb *cb, const struct member *m,
+		      __u64 val)
+{
+	void *p = (char *)cb + m->offset;
+
+	switch (m->size) {
+	case 1:
+		*(__u8 *)p = val;
+		break;
+	case 2:
+		*(__u16 *)p = val;
+		break;
+	case 4:
+		*(__u32 *)p = val;
+		break;
+	default:
+		*(__u64 *)p = val;
+	}
+}
+
+static const struct member *member(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(members); i++)
+		if (!strcmp(members[i].name, name))
+			return &members[i];
+	return NULL;
+}
+
+/* Whether @now is what @was has become, as @m says. */
+static bool kept(const struct tcp_repair_cb *was,
+		 const struct tcp_repair_cb *now, const struct member *m)
+{
+	__u64 a, b;
+
+	if (m->kind == REPORTED)
+		return true;
+	if (m->size > 8 || (m->kind != AGE && m->kind != LEFT))
+		return !memcmp((const char *)was + m->offset,
+			       (const char *)now + m->offset, m->size);
+
+	a = value(was, m);
+	b = value(now, m);
+	if (a == NONE || b == NONE)
+		return a == b;
+	/* A stamp has the precision of its clock: a tick, or a second. */
+	if (m->kind == AGE)
+		return b + 2 * SECOND >= a && b <= a + SLACK;
+	return b <= a + SECOND && b + SLACK >= a;
+}
+
+static bool all_kept(const struct tcp_repair_cb *was,
+		     const struct tcp_repair_cb *now)
+{
+	bool ret = true;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(members); i++) {
+		if (kept(was, now, &members[i]))
+			continue;
+		ksft_print_msg("%s: was %#llx, is %#llx\n", members[i].name,
+			       value(was, &members[i]),
+			       value(now, &members[i]));
+		ret = false;
+	}
+	return ret;
+}
+
+/* Every byte of the structure is a member's. */
+TEST(layout)
+{
+	size_t i, end = 0;
+
+	for (i = 0; i < ARRAY_SIZE(members); i++) {
+		const struct member *m;
+		size_t j;
+
+		for (j = 0, m = NULL; j < ARRAY_SIZE(members); j++)
+			if (members[j].offset == end)
+				m = &members[j];
+		ASSERT_TRUE(!!m) TH_LOG("nothing at %zu", end);
+		end += m->size;
+	}
+	EXPECT_EQ(sizeof(struct tcp_repair_cb), end);
+	EXPECT_EQ(TCP_REPAIR_CB_SIZE_VER0, sizeof(struct tcp_repair_cb));
+}
+
+/* --- access -------------------------------------------------------------- */
+
+static int get_sized(int fd, int len, struct tcp_repair_cb *cb)
+{
+	char buf[2048];
+	socklen_t size = len;
+
+	memset(buf, 0xaa, sizeof(buf));
+	if (getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_CB, buf, &size))
+		return -errno;
+	memcpy(cb, buf, sizeof(*cb));
+	/* Nothing is written beyond what is told. */
+	if (size > len || (unsigned char)buf[size] != 0xaa)
+		return -EOVERFLOW;
+	return size;
+}
+
+static int set_sized(int fd, const struct tcp_repair_cb *cb, unsigned int size,
+		     unsigned int len, int last)
+{
+	static char buf[8192];
+
+	memset(buf, 0, sizeof(buf));
+	memcpy(buf, cb, sizeof(*cb));
+	((struct tcp_repair_cb *)buf)->size = size;
+	if (last)
+		buf[len - 1] = last;
+	return tcp_set(fd, TCP_REPAIR_CB, buf, len);
+}
+
+TEST(access_sizes)
+{
+	const int size = sizeof(struct tcp_repair_cb);
+	struct tcp_repair_cb cb, now;
+	int fd, err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	fd = repair_lonely();
+	ASSERT_LE(0, fd);
+
+	EXPECT_EQ(-EINVAL, get_sized(fd, 0, &cb));
+	EXPECT_EQ(-EINVAL, get_sized(fd, size - 1, &cb));
+	EXPECT_EQ(-EINVAL, get_sized(fd, -1, &cb));
+	EXPECT_EQ(size, get_sized(fd, size + 100, &cb));
+	EXPECT_EQ(size, get_sized(fd, size, &cb));
+	EXPECT_EQ(size, cb.size);
+
+	EXPECT_EQ(-EINVAL, set_sized(fd, &cb, 0, 4, 0));
+	EXPECT_EQ(-EINVAL, set_sized(fd, &cb, size - 1, size - 1, 0));
+	EXPECT_EQ(-EINVAL, set_sized(fd, &cb, size - 1, size, 0));
+	EXPECT_EQ(-EINVAL, set_sized(fd, &cb, size, size + 1, 0));
+	EXPECT_EQ(-E2BIG, set_sized(fd, &cb, size + 8, size + 8, 1));
+	EXPECT_EQ(-E2BIG, set_sized(fd, &cb, 8192, 8192, 0));
+	EXPECT_EQ(-EFAULT, tcp_set(fd, TCP_REPAIR_CB, (void *)16, size));
+	EXPECT_EQ(0, set_sized(fd, &cb, size + 8, size + 8, 0));
+	EXPECT_EQ(0, set_sized(fd, &cb, size, size, 0));
+	EXPECT_EQ(0, get_cb(fd, &now));
+	EXPECT_TRUE(all_kept(&cb, &now));
+	close(fd);
+}
+
+TEST(access_moments)
+{
+	struct tcp_repair_cb cb;
+	int fd, err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	fd = repair_lonely();
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, get_cb(fd, &cb));
+
+	/* The mode first. */
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+	EXPECT_EQ(-EPERM, get_cb(fd, &cb));
+	EXPECT_EQ(-EPERM, set_cb(fd, &cb));
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, get_cb(fd, &cb));
+	EXPECT_EQ(0, set_cb(fd, &cb));
+	close(fd);
+
+	/* A socket that is not connected has none. */
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EPERM, set_cb(fd, &cb));
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_ON));
+	EXPECT_EQ(-ENOTCONN, set_cb(fd, &cb));
+	EXPECT_EQ(-ENOTCONN, get_cb(fd, &cb));
+	close(fd);
+}
+
+/* --- bounds -------------------------------------------------------------- */
+
+FIXTURE(bounds)
+{
+	int fd;
+};
+
+/* Accepted are @min to @max, and TCP_REPAIR_CB_NONE with @none; the rest fails
+ * with EINVAL. @with is set to @with_val before, for a bound that is another
+ * member. @adjusted: the socket does not tell the value as it was given: what
+ * was written but not sent is not there yet, and no variance of the RTT is
+ * below this host's minimum.
+ */
+FIXTURE_VARIANT(bounds)
+{
+	const char *name;
+	__u64 min;
+	__u64 max;
+	bool none;
+	bool adjusted;
+	const char *with;
+	__u64 with_val;
+};
+
+FIXTURE_SETUP(bounds)
+{
+	int err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	self->fd = repair_lonely();
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(bounds)
+{
+	close(self->fd);
+}
+
+FIXTURE_VARIANT_ADD(bounds, delack_left)
+{
+	.name = "delack_left",
+	.max = SECOND / 5,
+	.none = true,
+};
+
+FIXTURE_VARIANT_ADD(bounds, keepalive_left)
+{
+	.name = "keepalive_left",
+	.max = 32767 * SECOND,
+	.none = true,
+};
+
+FIXTURE_VARIANT_ADD(bounds, keepalive_time)
+{
+	.name = "keepalive_time",
+	.max = 32767 * SECOND,
+};
+
+FIXTURE_VARIANT_ADD(bounds, keepalive_intvl)
+{
+	.name = "keepalive_intvl",
+	.max = 32767 * SECOND,
+};
+
+FIXTURE_VARIANT_ADD(bounds, keepalive_probes)
+{
+	.name = "keepalive_probes",
+	.max = 127,
+};
+
+FIXTURE_VARIANT_ADD(bounds, pause)
+{
+	.name = "pause",
+	.max = 0x7fffffffffffffffULL / 1000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, backoff)
+{
+	.name = "backoff",
+	.max = 32,
+};
+
+FIXTURE_VARIANT_ADD(bounds, rcv_nxt)
+{
+	.name = "rcv_nxt",
+	.min = RCV_SEQ,
+	.max = RCV_SEQ,
+};
+
+FIXTURE_VARIANT_ADD(bounds, copied_seq)
+{
+	.name = "copied_seq",
+	.min = RCV_SEQ,
+	.max = RCV_SEQ,
+};
+
+FIXTURE_VARIANT_ADD(bounds, snd_una)
+{
+	.name = "snd_una",
+	.min = SND_SEQ,
+	.max = SND_SEQ,
+};
+
+FIXTURE_VARIANT_ADD(bounds, snd_nxt)
+{
+	.name = "snd_nxt",
+	.min = SND_SEQ,
+	.max = SND_SEQ,
+};
+
+FIXTURE_VARIANT_ADD(bounds, write_seq)
+{
+	.name = "write_seq",
+	.min = SND_SEQ,
+	.max = SND_SEQ + 0x3fffffff,
+};
+
+FIXTURE_VARIANT_ADD(bounds, snd_sml)
+{
+	.name = "snd_sml",
+	.min = SND_SEQ,
+	.max = SND_SEQ,
+};
+
+FIXTURE_VARIANT_ADD(bounds, pushed_seq)
+{
+	.name = "pushed_seq",
+	.min = SND_SEQ,
+	.max = SND_SEQ + 1000,
+	.adjusted = true,
+	.with = "write_seq",
+	.with_val = SND_SEQ + 1000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, snd_up)
+{
+	.name = "snd_up",
+	.min = SND_SEQ,
+	.max = SND_SEQ + 1000,
+	.adjusted = true,
+	.with = "write_seq",
+	.with_val = SND_SEQ + 1000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, rtt_seq)
+{
+	.name = "rtt_seq",
+	.min = SND_SEQ,
+	.max = SND_SEQ,
+};
+
+FIXTURE_VARIANT_ADD(bounds, snd_wnd)
+{
+	.name = "snd_wnd",
+	.max = 1000,
+	.with = "max_window",
+	.with_val = 1000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, rcv_ssthresh)
+{
+	.name = "rcv_ssthresh",
+	.min = 88,
+	.max = 30000,
+	.with = "window_clamp",
+	.with_val = 30000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, window_clamp)
+{
+	.name = "window_clamp",
+	.min = 88,
+	.max = WINDOW_MAX(14),
+	.with = "rcv_ssthresh",
+	.with_val = 88,
+};
+
+FIXTURE_VARIANT_ADD(bounds, rcvq_space)
+{
+	.name = "rcvq_space",
+	.min = 1,
+	.max = WINDOW_MAX(14),
+};
+
+FIXTURE_VARIANT_ADD(bounds, rcv_rtt)
+{
+	.name = "rcv_rtt",
+	.max = 8 * 120 * SECOND,
+};
+
+FIXTURE_VARIANT_ADD(bounds, srtt)
+{
+	.name = "srtt",
+	.min = 1,
+	.max = 8 * 120 * SECOND,
+	.with = "rttvar",
+	.with_val = 200000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, mdev)
+{
+	.name = "mdev",
+	.max = 4 * 120 * SECOND,
+	.with = "srtt",
+	.with_val = 8000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, mdev_max)
+{
+	.name = "mdev_max",
+	.max = 120 * SECOND,
+	.with = "srtt",
+	.with_val = 8000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, rttvar)
+{
+	.name = "rttvar",
+	.min = 1,
+	.max = 120 * SECOND,
+	.adjusted = true,
+	.with = "srtt",
+	.with_val = 8000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, min_rtt)
+{
+	.name = "min_rtt",
+	.min = 1,
+	.max = 0xffffffff,
+};
+
+FIXTURE_VARIANT_ADD(bounds, snd_cwnd)
+{
+	.name = "snd_cwnd",
+	.min = 1,
+	.max = WINDOW_MAX(14) / 88,
+};
+
+FIXTURE_VARIANT_ADD(bounds, snd_ssthresh)
+{
+	.name = "snd_ssthresh",
+	.min = 2,
+	.max = 0x7fffffff,
+};
+
+FIXTURE_VARIANT_ADD(bounds, cwnd_used)
+{
+	.name = "cwnd_used",
+	.max = WINDOW_MAX(14) / 88,
+};
+
+FIXTURE_VARIANT_ADD(bounds, reordering)
+{
+	.name = "reordering",
+	.min = 1,
+	.max = 65535,
+};
+
+FIXTURE_VARIANT_ADD(bounds, ato)
+{
+	.name = "ato",
+	.max = SECOND / 5,
+};
+
+FIXTURE_VARIANT_ADD(bounds, advmss)
+{
+	.name = "advmss",
+	.min = 76,
+	.max = 65535,
+	.with = "rcv_mss",
+	.with_val = 88,
+};
+
+FIXTURE_VARIANT_ADD(bounds, rcv_mss)
+{
+	.name = "rcv_mss",
+	.min = 88,
+	.max = 1000,
+	.with = "advmss",
+	.with_val = 1000,
+};
+
+FIXTURE_VARIANT_ADD(bounds, urg_seq)
+{
+	.name = "urg_seq",
+	.min = RCV_SEQ,
+	.max = (__u32)(RCV_SEQ + 65535 + 65535),
+	.with = "urg_data",
+	.with_val = 0x400,
+};
+
+FIXTURE_VARIANT_ADD(bounds, ack_quick)
+{
+	.name = "ack_quick",
+	.max = 16,
+};
+
+FIXTURE_VARIANT_ADD(bounds, ack_pending)
+{
+	.name = "ack_pending",
+	.max = 1,
+};
+
+FIXTURE_VARIANT_ADD(bounds, nonagle)
+{
+	.name = "nonagle",
+	.max = 7,
+};
+
+FIXTURE_VARIANT_ADD(bounds, scaling_ratio)
+{
+	.name = "scaling_ratio",
+	.min = 1,
+	.max = 255,
+};
+
+FIXTURE_VARIANT_ADD(bounds, reo_wnd_steps)
+{
+	.name = "reo_wnd_steps",
+	.min = 1,
+	.max = 255,
+};
+
+FIXTURE_VARIANT_ADD(bounds, reo_wnd_persist)
+{
+	.name = "reo_wnd_persist",
+	.max = 16,
+};
+
+FIXTURE_VARIANT_ADD(bounds, ts_usec)
+{
+	.name = "ts_usec",
+	.max = 1,
+};
+
+FIXTURE_VARIANT_ADD(bounds, ecn_flags)
+{
+	.name = "ecn_flags",
+	.max = 1,
+};
+
+FIXTURE_VARIANT_ADD(bounds, syn_ect_snt)
+{
+	.name = "syn_ect_snt",
+	.max = 3,
+};
+
+FIXTURE_VARIANT_ADD(bounds, syn_ect_rcv)
+{
+	.name = "syn_ect_rcv",
+	.max = 3,
+};
+
+FIXTURE_VARIANT_ADD(bounds, accecn_fail_mode)
+{
+	.name = "accecn_fail_mode",
+	.max = 15,
+};
+
+FIXTURE_VARIANT_ADD(bounds, saw_accecn_opt)
+{
+	.name = "saw_accecn_opt",
+	.max = 3,
+};
+
+FIXTURE_VARIANT_ADD(bounds, accecn_opt_demand)
+{
+	.name = "accecn_opt_demand",
+	.max = 3,
+};
+
+FIXTURE_VARIANT_ADD(bounds, accecn_minlen)
+{
+	.name = "accecn_minlen",
+	.max = 3,
+};
+
+FIXTURE_VARIANT_ADD(bounds, est_ecnfield)
+{
+	.name = "est_ecnfield",
+	.max = 3,
+};
+
+FIXTURE_VARIANT_ADD(bounds, prev_ecnfield)
+{
+	.name = "prev_ecnfield",
+	.max = 3,
+};
+
+FIXTURE_VARIANT_ADD(bounds, received_ce_pending)
+{
+	.name = "received_ce_pending",
+	.max = 15,
+};
+
+/* Nothing is in flight. */
+FIXTURE_VARIANT_ADD(bounds, rto_left)
+{
+	.name = "rto_left",
+	.min = NONE,
+	.max = NONE,
+};
+
+FIXTURE_VARIANT_ADD(bounds, age_retrans)
+{
+	.name = "age_retrans",
+	.min = NONE,
+	.max = NONE,
+};
+
+FIXTURE_VARIANT_ADD(bounds, retransmits)
+{
+	.name = "retransmits",
+	.max = 0,
+};
+
+FIXTURE_VARIANT_ADD(bounds, state)
+{
+	.name = "state",
+	.min = ESTABLISHED,
+	.max = ESTABLISHED,
+};
+
+/* A value that the one under test depends on. An RTT has a variance. */
+static void prepare(struct tcp_repair_cb *cb, const char *with, __u64 val)
+{
+	if (with)
+		put_value(cb, member(with), val);
+	if (cb->srtt && !cb->rttvar)
+		cb->rttvar = 200000;
+}
+
+/* What is accepted reads back, if it is written as given. */
+TEST_F(bounds, accepted)
+{
+	const struct member *m = member(variant->name);
+	__u64 vals[] = { variant->min, variant->max };
+	struct tcp_repair_cb cb, now;
+	int i;
+
+	ASSERT_TRUE(!!m);
+	ASSERT_EQ(0, get_cb(self->fd, &cb));
+	for (i = 0; i < ARRAY_SIZE(vals); i++) {
+		prepare(&cb, variant->with, variant->with_val);
+		put_value(&cb, m, vals[i]);
+		ASSERT_EQ(0, set_cb(self->fd, &cb)) TH_LOG("%#llx", vals[i]);
+		ASSERT_EQ(0, get_cb(self->fd, &now));
+		cb.pause = 0;
+		if (m->kind == LEFT || variant->adjusted)
+			continue;
+		EXPECT_TRUE(kept(&cb, &now, m))
+			TH_LOG("set %#llx, is %#llx", value(&cb, m),
+			       value(&now, m));
+	}
+	if (variant->none) {
+		put_value(&cb, m, NONE);
+		EXPECT_EQ(0, set_cb(self->fd, &cb));
+	}
+}
+
+TEST_F(bounds, refused)
+{
+	const struct member *m = member(variant->name);
+	__u64 most = ~0ULL >> (64 - 8 * m->size);
+	__u64 vals[] = { variant->min - 1, variant->max + 1 };
+	struct tcp_repair_cb cb, was, now;
+	int i;
+
+	ASSERT_EQ(0, get_cb(self->fd, &was));
+	for (i = 0; i < ARRAY_SIZE(vals); i++) {
+		/* The bound is the member's own. */
+		if (i ? variant->max == most : !variant->min)
+			continue;
+		/* Everything else differs from what the socket has. */
+		cb = was;
+		cb.bytes_acked = 12345;
+		cb.ts_recent ^= 1;
+		cb.tsval ^= 1;
+		cb.srtt = 800;
+		cb.rttvar = 300000;
+		cb.rcvq_space += 1000;
+		cb.keepalive_time += SECOND;
+		prepare(&cb, variant->with, variant->with_val);
+		put_value(&cb, m, vals[i]);
+		EXPECT_EQ(-EINVAL, set_cb(self->fd, &cb))
+			TH_LOG("%#llx", vals[i]);
+		ASSERT_EQ(0, get_cb(self->fd, &now));
+		EXPECT_TRUE(all_kept(&was, &now));
+		EXPECT_EQ(was.delta_time, now.delta_time);
+		EXPECT_EQ(was.snd_cwnd, now.snd_cwnd);
+		EXPECT_EQ(was.snd_ssthresh, now.snd_ssthresh);
+	}
+}
+
+/* --- moving a connection ------------------------------------------------- */
+
+/* All that is needed to make the socket anew. */
+struct image {
+	struct sockaddr_storage local;
+	struct sockaddr_storage peer;
+	struct tcp_repair_cb cb;
+	struct tcp_repair_opt opts[4];
+	int nopts;
+	char rcv[65536];
+	char snd[65536];
+	int rcv_len;
+	int snd_len;
+};
+
+/* Sequence numbers that the FIN of either side takes. */
+static int fin_rcvd(const struct tcp_repair_cb *cb)
+{
+	return cb->state == CLOSE_WAIT || cb->state == CLOSING ||
+	       cb->state == LAST_ACK;
+}
+
+static int fin_sent(const struct tcp_repair_cb *cb)
+{
+	return cb->state == FIN_WAIT1 || cb->state == CLOSING ||
+	       cb->state == LAST_ACK;
+}
+
+static int peek_queue(int fd, int queue, char *buf, int len)
+{
+	int ret = tcp_set_int(fd, TCP_REPAIR_QUEUE, queue);
+
+	if (ret || !len)
+		return ret;
+	ret = sys(recv(fd, buf, len, MSG_PEEK | MSG_DONTWAIT));
+	return ret == len ? 0 : ret < 0 ? ret : -ENODATA;
+}
+
+/* Read everything, and take the socket away so that nobody notices. */
+static int take(int fd, struct image *image)
+{
+	socklen_t len = sizeof(image->local);
+	struct tcp_repair_cb *cb = &image->cb;
+	struct tcp_info info;
+	int ret;
+
+	memset(image, 0, sizeof(*image));
+	ret = tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_ON);
+	if (!ret)
+		ret = get_cb(fd, cb);
+	if (!ret)
+		ret = tcp_info(fd, &info);
+	if (!ret)
+		ret = sys(getsockname(fd, (void *)&image->local, &len));
+	len = sizeof(image->peer);
+	if (!ret)
+		ret = sys(getpeername(fd, (void *)&image->peer, &len));
+	if (ret)
+		return ret;
+
+	image->opts[image->nopts++] = (struct tcp_repair_opt) {
+		OPT_MSS, tcp_get_int(fd, TCP_MAXSEG) };
+	if (info.tcpi_options & TCPI_OPT_WSCALE)
+		image->opts[image->nopts++] = (struct tcp_repair_opt) {
+			OPT_WINDOW,
+			info.tcpi_snd_wscale | info.tcpi_rcv_wscale << 16 };
+	if (info.tcpi_options & TCPI_OPT_SACK)
+		image->opts[image->nopts++] =
+			(struct tcp_repair_opt) { OPT_SACK_PERM, 0 };
+	if (info.tcpi_options & TCPI_OPT_TIMESTAMPS)
+		image->opts[image->nopts++] =
+			(struct tcp_repair_opt) { OPT_TIMESTAMP, 0 };
+
+	image->rcv_len = cb->rcv_nxt - cb->copied_seq;
+	if (image->rcv_len)
+		image->rcv_len -= fin_rcvd(cb);
+	image->snd_len = cb->snd_nxt - cb->snd_una - fin_sent(cb);
+	if (image->rcv_len > (int)sizeof(image->rcv) ||
+	    image->snd_len > (int)sizeof(image->snd))
+		return -ENOBUFS;
+	ret = peek_queue(fd, TCP_RECV_QUEUE, image->rcv, image->rcv_len);
+	if (!ret)
+		ret = peek_queue(fd, TCP_SEND_QUEUE, image->snd,
+				 image->snd_len);
+	if (!ret)
+		ret = sys(close(fd));
+	return ret;
+}
+
+static int fill_queue(int fd, int queue, const char *buf, int len)
+{
+	int ret = tcp_set_int(fd, TCP_REPAIR_QUEUE, queue);
+
+	if (ret || !len)
+		return ret;
+	ret = sys(send(fd, buf, len, 0));
+	return ret == len ? 0 : ret < 0 ? ret : -ENODATA;
+}
+
+/* The socket anew, still in repair mode and without the control block. */
+static int put_queues(const struct image *image)
+{
+	const struct tcp_repair_cb *cb = &image->cb;
+	__u32 rcv_seq, snd_seq;
+	int fd, ret;
+
+	rcv_seq = cb->rcv_nxt - fin_rcvd(cb) - image->rcv_len;
+	snd_seq = cb->snd_una - (cb->state == FIN_WAIT2);
+	fd = repair_socket(&image->local, &image->peer, snd_seq, rcv_seq);
+	if (fd < 0)
+		return fd;
+	ret = tcp_set(fd, TCP_REPAIR_OPTIONS, image->opts,
+		      image->nopts * sizeof(image->opts[0]));
+	if (!ret)
+		ret = fill_queue(fd, TCP_RECV_QUEUE, image->rcv,
+				 image->rcv_len);
+	if (!ret)
+		ret = fill_queue(fd, TCP_SEND_QUEUE, image->snd,
+				 image->snd_len);
+	if (!ret)
+		ret = tcp_set_int(fd, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* Still in repair mode, with the control block. */
+static int put(struct image *image, __u32 flags, __u64 pause)
+{
+	int fd = put_queues(image);
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	image->cb.flags = flags;
+	image->cb.pause = pause;
+	ret = set_cb(fd, &image->cb);
+	image->cb.flags = 0;
+	image->cb.pause = 0;
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+static int move(int fd, struct image *image, __u32 flags, __u64 pause)
+{
+	int ret = take(fd, image);
+
+	if (ret)
+		return ret;
+	fd = put(image, flags, pause);
+	if (fd < 0)
+		return fd;
+	ret = tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF);
+	return ret ? ret : fd;
+}
+
+/* --- a connection and its peer ------------------------------------------- */
+
+static int connected_pair(int family, int *client, int *server)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = loopback(&ss, family, PORT);
+	int listener, ret;
+
+	listener = socket(family, SOCK_STREAM, 0);
+	if (listener < 0)
+		return -errno;
+	ret = sys(bind(listener, (void *)&ss, len));
+	if (!ret)
+		ret = sys(listen(listener, 1));
+	*client = socket(family, SOCK_STREAM, 0);
+	if (!ret)
+		ret = sys(connect(*client, (void *)&ss, len));
+	*server = ret ? -1 : accept(listener, NULL, NULL);
+	close(listener);
+	if (ret)
+		return ret;
+	return *server < 0 ? -errno : 0;
+}
+
+static bool readable(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, DEADLINE_MS) == 1;
+}
+
+static void pattern(char *buf, int len, int from)
+{
+	int i;
+
+	for (i = 0; i < len; i++)
+		buf[i] = (from + i) * 7 + (from + i) / 251;
+}
+
+/* Bytes @from to @from + @len of the stream through @fd. */
+static int write_stream(int fd, int from, int len)
+{
+	char buf[65536];
+	int ret;
+
+	pattern(buf, len, from);
+	ret = sys(send(fd, buf, len, MSG_NOSIGNAL));
+	return ret == len ? 0 : ret < 0 ? ret : -ENOBUFS;
+}
+
+static int read_stream(int fd, int from, int len)
+{
+	char buf[65536], expected[65536];
+	int done, ret;
+
+	pattern(expected, len, from);
+	for (done = 0; done < len; done += ret) {
+		if (!readable(fd))
+			return -ETIMEDOUT;
+		ret = sys(recv(fd, buf + done, len - done, 0));
+		if (ret <= 0)
+			return ret ? ret : -EPIPE;
+	}
+	return memcmp(buf, expected, len) ? -EILSEQ : 0;
+}
+
+static int exchange(int a, int b, int from, int len)
+{
+	int ret = write_stream(a, from, len);
+
+	if (!ret)
+		ret = read_stream(b, from, len);
+	if (!ret)
+		ret = write_stream(b, from, len);
+	return ret ? ret : read_stream(a, from, len);
+}
+
+/* Have what comes to a socket lost, or no longer. */
+static int lose(int fd, bool on)
+{
+	struct sock_filter drop = { .code = BPF_RET | BPF_K };
+	struct sock_fprog prog = { .len = 1, .filter = &drop };
+	int val = 0;
+
+	if (on)
+		return sys(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+				      sizeof(prog)));
+	return sys(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &val,
+			      sizeof(val)));
+}
+
+/* Wait until the connection is in a state; there is nothing to poll for. */
+static int wait_state(int fd, int state)
+{
+	int i, now = -1;
+
+	for (i = 0; i < DEADLINE_MS / 10; i++) {
+		now = tcp_state(fd);
+		if (now == state)
+			return 0;
+		poll(NULL, 0, 10);
+	}
+	return now < 0 ? now : -ETIMEDOUT;
+}
+
+/* Wait until all that was sent is acknowledged; the same. */
+static int wait_acked(int fd)
+{
+	struct tcp_info info;
+	int i, ret;
+
+	for (i = 0; i < DEADLINE_MS / 10; i++) {
+		ret = tcp_info(fd, &info);
+		if (ret || !info.tcpi_unacked)
+			return ret;
+		poll(NULL, 0, 10);
+	}
+	return -ETIMEDOUT;
+}
+
+FIXTURE(restore)
+{
+	struct image image;
+	int fd;
+	int peer;
+};
+
+/* @timestamps, @sack, @ecn: sysctls that are not as usual. @unread, @unacked:
+ * bytes in the receive and in the send queue.
+ */
+FIXTURE_VARIANT(restore)
+{
+	int family;
+	const char *timestamps;
+	const char *sack;
+	const char *ecn;
+	__u32 flags;
+	int unread;
+	int unacked;
+};
+
+#define WHOLE TCP_REPAIR_CB_CWND_WHOLE
+#define SKIP_CWND TCP_REPAIR_CB_CWND_SKIP
+
+FIXTURE_VARIANT_ADD(restore, ipv4)
+{
+	.family = AF_INET,
+	.flags = WHOLE,
+};
+
+FIXTURE_VARIANT_ADD(restore, ipv6)
+{
+	.family = AF_INET6,
+	.flags = WHOLE,
+};
+
+FIXTURE_VARIANT_ADD(restore, unread)
+{
+	.family = AF_INET,
+	.flags = WHOLE,
+	.unread = 10000,
+};
+
+FIXTURE_VARIANT_ADD(restore, unacked)
+{
+	.family = AF_INET,
+	.flags = WHOLE,
+	.unacked = 10000,
+};
+
+FIXTURE_VARIANT_ADD(restore, both)
+{
+	.family = AF_INET6,
+	.flags = WHOLE,
+	.unread = 5000,
+	.unacked = 5000,
+};
+
+FIXTURE_VARIANT_ADD(restore, no_timestamps)
+{
+	.family = AF_INET,
+	.flags = WHOLE,
+	.timestamps = "0",
+	.unacked = 3000,
+};
+
+FIXTURE_VARIANT_ADD(restore, no_sack)
+{
+	.family = AF_INET,
+	.flags = WHOLE,
+	.sack = "0",
+	.unacked = 3000,
+};
+
+FIXTURE_VARIANT_ADD(restore, ecn)
+{
+	.family = AF_INET,
+	.flags = WHOLE,
+	.ecn = "1",
+	.unread = 100,
+};
+
+FIXTURE_VARIANT_ADD(restore, accecn)
+{
+	.family = AF_INET,
+	.flags = WHOLE,
+	.ecn = "3",
+	.unread = 100,
+};
+
+FIXTURE_VARIANT_ADD(restore, capped)
+{
+	.family = AF_INET,
+};
+
+FIXTURE_VARIANT_ADD(restore, skipped)
+{
+	.family = AF_INET,
+	.flags = SKIP_CWND,
+};
+
+FIXTURE_SETUP(restore)
+{
+	int i, err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, set_sysctl("tcp_timestamps", variant->timestamps ? : "1"));
+	ASSERT_EQ(0, set_sysctl("tcp_sack", variant->sack ? : "1"));
+	ASSERT_EQ(0, set_sysctl("tcp_ecn", variant->ecn ? : "2"));
+	ASSERT_EQ(0, connected_pair(variant->family, &self->fd, &self->peer));
+
+	/* Something to have learned from. */
+	for (i = 0; i < 20; i++)
+		ASSERT_EQ(0, exchange(self->fd, self->peer, i * 20000, 20000));
+	ASSERT_EQ(0, wait_acked(self->fd));
+	ASSERT_EQ(0, wait_acked(self->peer));
+	if (variant->unread) {
+		ASSERT_EQ(0, write_stream(self->peer, 0, variant->unread));
+		ASSERT_EQ(0, wait_acked(self->peer));
+	}
+	if (variant->unacked) {
+		ASSERT_EQ(0, lose(self->peer, true));
+		ASSERT_EQ(0, write_stream(self->fd, 0, variant->unacked));
+	}
+}
+
+FIXTURE_TEARDOWN(restore)
+{
+	close(self->fd);
+	close(self->peer);
+}
+
+/* The new socket has all that the old one had. */
+TEST_F(restore, same)
+{
+	struct tcp_repair_cb *was = &self->image.cb, now;
+	int fd;
+
+	ASSERT_EQ(0, take(self->fd, &self->image));
+	fd = put(&self->image, variant->flags, 0);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	ASSERT_EQ(0, get_cb(fd, &now));
+	EXPECT_TRUE(all_kept(was, &now));
+
+	/* It was a connection that had something to lose. */
+	EXPECT_NE(0, was->srtt);
+	EXPECT_LT(10, was->snd_cwnd);
+	EXPECT_LE(400000, was->bytes_acked);
+	EXPECT_LE(400000, was->bytes_received);
+	EXPECT_EQ(variant->unacked != 0, was->rto_left != NONE);
+
+	EXPECT_EQ(was->rto, now.rto);
+	EXPECT_EQ(was->mss_cache, now.mss_cache);
+	EXPECT_EQ(was->pmtu, now.pmtu);
+	if (variant->unacked)
+		EXPECT_NE(0, now.packets_out);
+
+	switch (variant->flags) {
+	case TCP_REPAIR_CB_CWND_WHOLE:
+		EXPECT_EQ(was->snd_cwnd, now.snd_cwnd);
+		EXPECT_EQ(was->snd_ssthresh, now.snd_ssthresh);
+		break;
+	case TCP_REPAIR_CB_CWND_SKIP:
+		EXPECT_EQ(10, now.snd_cwnd);
+		break;
+	default:
+		EXPECT_LE(10, now.snd_cwnd);
+		EXPECT_GE(was->snd_cwnd, now.snd_cwnd);
+		EXPECT_GE(was->snd_cwnd / 2 > 10 ? was->snd_cwnd / 2 : 10,
+			  now.snd_cwnd);
+		EXPECT_LE(was->snd_cwnd, now.snd_ssthresh);
+	}
+
+	/* The clock went on and not back. */
+	EXPECT_GT(SLACK, now.tsval - was->tsval);
+}
+
+/* The peer does not notice. */
+TEST_F(restore, goes_on)
+{
+	int i, fd;
+
+	fd = move(self->fd, &self->image, variant->flags, 0);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	if (variant->unacked) {
+		ASSERT_EQ(0, lose(self->peer, false));
+		EXPECT_EQ(0, read_stream(self->peer, 0, variant->unacked));
+	}
+	if (variant->unread)
+		EXPECT_EQ(0, read_stream(fd, 0, variant->unread));
+	for (i = 0; i < 20; i++)
+		ASSERT_EQ(0, exchange(fd, self->peer, i * 20000, 20000));
+
+	/* To the end. */
+	ASSERT_EQ(0, sys(shutdown(fd, SHUT_WR)));
+	ASSERT_TRUE(readable(self->peer));
+	EXPECT_EQ(0, recv(self->peer, &i, 1, 0));
+	ASSERT_EQ(0, sys(shutdown(self->peer, SHUT_WR)));
+	ASSERT_TRUE(readable(fd));
+	EXPECT_EQ(0, recv(fd, &i, 1, 0));
+}
+
+/* Either side, in turn, and what was counted adds up. */
+TEST_F(restore, again_and_again)
+{
+	struct tcp_repair_cb cb;
+	__u64 acked;
+	int i, fd;
+
+	if (variant->unread)
+		ASSERT_EQ(0, read_stream(self->fd, 0, variant->unread));
+	if (variant->unacked) {
+		ASSERT_EQ(0, lose(self->peer, false));
+		ASSERT_EQ(0, read_stream(self->peer, 0, variant->unacked));
+	}
+	ASSERT_EQ(0, wait_acked(self->fd));
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, get_cb(self->fd, &cb));
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+	acked = cb.bytes_acked;
+
+	for (i = 0; i < 10; i++) {
+		int *which = i & 1 ? &self->peer : &self->fd;
+
+		fd = move(*which, &self->image, variant->flags, 0);
+		ASSERT_LE(0, fd);
+		*which = fd;
+		ASSERT_EQ(0, exchange(self->fd, self->peer, i * 3000, 3000));
+		ASSERT_EQ(0, wait_acked(self->fd));
+		ASSERT_EQ(0, wait_acked(self->peer));
+	}
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, get_cb(self->fd, &cb));
+	EXPECT_EQ(acked + 10 * 3000, cb.bytes_acked);
+}
+
+/* What the socket has sent is not taken back. */
+TEST_F(restore, refused_after_segment)
+{
+	struct tcp_repair_cb was, now;
+	int fd;
+
+	fd = move(self->fd, &self->image, variant->flags, 0);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, get_cb(fd, &was));
+	EXPECT_EQ(-EPERM, set_cb(fd, &was));
+	ASSERT_EQ(0, get_cb(fd, &now));
+	EXPECT_TRUE(all_kept(&was, &now));
+}
+
+/* A control block belongs to one connection, and to its queues. */
+TEST_F(restore, refused_without_queues)
+{
+	struct tcp_repair_cb was, now;
+	int fd;
+
+	ASSERT_EQ(0, take(self->fd, &self->image));
+	self->image.cb.rcv_nxt++;
+	fd = put_queues(&self->image);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	self->image.cb.rcv_nxt--;
+	ASSERT_EQ(0, get_cb(fd, &was));
+	EXPECT_EQ(-EINVAL, set_cb(fd, &self->image.cb));
+	ASSERT_EQ(0, get_cb(fd, &now));
+	EXPECT_TRUE(all_kept(&was, &now));
+}
+
+/* --- closing ------------------------------------------------------------- */
+
+FIXTURE(closing)
+{
+	struct image image;
+	int fd;
+	int peer;
+};
+
+/* The connection gets to @state with @unread bytes in the receive queue and,
+ * where a FIN of ours is in flight, @unacked bytes before it. @eof_read: the
+ * program has seen that the peer sends no more.
+ */
+FIXTURE_VARIANT(closing)
+{
+	int state;
+	int unread;
+	int unacked;
+	bool eof_read;
+};
+
+FIXTURE_VARIANT_ADD(closing, fin_wait1)
+{
+	.state = FIN_WAIT1,
+};
+
+FIXTURE_VARIANT_ADD(closing, fin_wait1_data)
+{
+	.state = FIN_WAIT1,
+	.unread = 3000,
+	.unacked = 5000,
+};
+
+FIXTURE_VARIANT_ADD(closing, fin_wait2)
+{
+	.state = FIN_WAIT2,
+};
+
+FIXTURE_VARIANT_ADD(closing, fin_wait2_data)
+{
+	.state = FIN_WAIT2,
+	.unread = 3000,
+};
+
+FIXTURE_VARIANT_ADD(closing, close_wait)
+{
+	.state = CLOSE_WAIT,
+};
+
+FIXTURE_VARIANT_ADD(closing, close_wait_data)
+{
+	.state = CLOSE_WAIT,
+	.unread = 3000,
+};
+
+FIXTURE_VARIANT_ADD(closing, close_wait_eof)
+{
+	.state = CLOSE_WAIT,
+	.eof_read = true,
+};
+
+FIXTURE_VARIANT_ADD(closing, closing)
+{
+	.state = CLOSING,
+};
+
+FIXTURE_VARIANT_ADD(closing, closing_data)
+{
+	.state = CLOSING,
+	.unread = 3000,
+	.unacked = 5000,
+};
+
+FIXTURE_VARIANT_ADD(closing, last_ack)
+{
+	.state = LAST_ACK,
+};
+
+FIXTURE_VARIANT_ADD(closing, last_ack_data)
+{
+	.state = LAST_ACK,
+	.unread = 3000,
+	.unacked = 5000,
+};
+
+FIXTURE_VARIANT_ADD(closing, last_ack_eof)
+{
+	.state = LAST_ACK,
+	.eof_read = true,
+};
+
+FIXTURE_SETUP(closing)
+{
+	bool peer_closed = variant->state == CLOSE_WAIT ||
+			   variant->state == LAST_ACK;
+	char c;
+	int err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, connected_pair(AF_INET, &self->fd, &self->peer));
+	ASSERT_EQ(0, exchange(self->fd, self->peer, 0, 1000));
+	ASSERT_EQ(0, write_stream(self->peer, 0, variant->unread));
+	ASSERT_EQ(0, wait_acked(self->peer));
+	if (peer_closed) {
+		ASSERT_EQ(0, sys(shutdown(self->peer, SHUT_WR)));
+		ASSERT_EQ(0, wait_state(self->fd, CLOSE_WAIT));
+	}
+	if (variant->eof_read)
+		ASSERT_EQ(0, recv(self->fd, &c, 1, 0));
+
+	/* What we send from here on gets lost, or it would be acknowledged. */
+	if (variant->state != FIN_WAIT2 && variant->state != CLOSE_WAIT)
+		ASSERT_EQ(0, lose(self->peer, true));
+	if (variant->unacked)
+		ASSERT_EQ(0, write_stream(self->fd, 0, variant->unacked));
+	if (variant->state != CLOSE_WAIT)
+		ASSERT_EQ(0, sys(shutdown(self->fd, SHUT_WR)));
+	if (variant->state == CLOSING)
+		ASSERT_EQ(0, sys(shutdown(self->peer, SHUT_WR)));
+	ASSERT_EQ(0, wait_state(self->fd, variant->state));
+}
+
+FIXTURE_TEARDOWN(closing)
+{
+	close(self->fd);
+	close(self->peer);
+}
+
+TEST_F(closing, same)
+{
+	struct tcp_repair_cb *was = &self->image.cb, now;
+
+	ASSERT_EQ(0, take(self->fd, &self->image));
+	EXPECT_EQ(variant->state, was->state);
+	self->fd = put(&self->image, TCP_REPAIR_CB_CWND_WHOLE, 0);
+	ASSERT_LE(0, self->fd);
+	EXPECT_EQ(variant->state, tcp_state(self->fd));
+	ASSERT_EQ(0, get_cb(self->fd, &now));
+	EXPECT_TRUE(all_kept(was, &now));
+	EXPECT_EQ(was->write_seq, now.write_seq);
+	EXPECT_EQ(was->rto, now.rto);
+}
+
+/* Both sides get what was sent, and the end of it, and are done. */
+TEST_F(closing, finishes)
+{
+	char c;
+
+	self->fd = move(self->fd, &self->image, TCP_REPAIR_CB_CWND_WHOLE, 0);
+	ASSERT_LE(0, self->fd);
+	EXPECT_EQ(variant->state, tcp_state(self->fd));
+	lose(self->peer, false);
+
+	EXPECT_EQ(0, read_stream(self->fd, 0, variant->unread));
+	EXPECT_EQ(0, read_stream(self->peer, 0, variant->unacked));
+	if (variant->state == CLOSE_WAIT) {
+		EXPECT_EQ(0, write_stream(self->fd, 0, 500));
+		EXPECT_EQ(0, read_stream(self->peer, 0, 500));
+		EXPECT_EQ(0, sys(shutdown(self->fd, SHUT_WR)));
+	} else {
+		EXPECT_EQ(-EPIPE, write_stream(self->fd, 0, 1));
+	}
+	ASSERT_TRUE(readable(self->peer));
+	EXPECT_EQ(0, sys(recv(self->peer, &c, 1, 0)));
+
+	if (variant->state == FIN_WAIT1 || variant->state == FIN_WAIT2) {
+		EXPECT_EQ(0, wait_state(self->fd, FIN_WAIT2));
+		EXPECT_EQ(0, write_stream(self->peer, 0, 500));
+		EXPECT_EQ(0, read_stream(self->fd, 0, 500));
+		EXPECT_EQ(0, sys(shutdown(self->peer, SHUT_WR)));
+	}
+	ASSERT_TRUE(readable(self->fd));
+	EXPECT_EQ(0, sys(recv(self->fd, &c, 1, 0)));
+	EXPECT_EQ(0, wait_state(self->fd, CLOSED));
+	EXPECT_EQ(0, wait_state(self->peer, CLOSED));
+}
+
+/* What a state adds to the queues; -1 if it is not one that can be given. */
+static int fins(int state)
+{
+	switch (state) {
+	case ESTABLISHED:
+		return 0;
+	case FIN_WAIT1:
+		return 1;
+	case FIN_WAIT2:
+		return 3;
+	case CLOSE_WAIT:
+		return 4;
+	case CLOSING:
+	case LAST_ACK:
+		return 5;
+	default:
+		return -1;
+	}
+}
+
+/* A FIN that the sequence numbers have no room for, or one too many. */
+TEST_F(closing, refused)
+{
+	struct tcp_repair_cb cb, was, now;
+	int state;
+
+	ASSERT_EQ(0, take(self->fd, &self->image));
+	self->fd = put_queues(&self->image);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, get_cb(self->fd, &was));
+	for (state = 0; state < 256; state++) {
+		cb = self->image.cb;
+		cb.state = state;
+		if (fins(state) == fins(variant->state))
+			continue;
+		EXPECT_EQ(-EINVAL, set_cb(self->fd, &cb))
+			TH_LOG("state %d", state);
+	}
+	/* Something after our FIN. */
+	cb = self->image.cb;
+	cb.write_seq++;
+	if (variant->state != CLOSE_WAIT)
+		EXPECT_EQ(-EINVAL, set_cb(self->fd, &cb));
+	ASSERT_EQ(0, get_cb(self->fd, &now));
+	EXPECT_TRUE(all_kept(&was, &now));
+	EXPECT_EQ(ESTABLISHED, tcp_state(self->fd));
+}
+
+/* --- clock --------------------------------------------------------------- */
+
+FIXTURE(clock)
+{
+	struct image image;
+	int fd;
+	int peer;
+};
+
+/* By how much the timestamps go on in a pause, in milliseconds. */
+FIXTURE_VARIANT(clock)
+{
+	__u32 flags;
+	__u64 pause;
+	__u32 srtt_ms;
+	__u32 on_ms;
+};
+
+#define COUNT TCP_REPAIR_CB_COUNT_PAUSE
+FIXTURE_VARIANT_ADD(clock, no_pause)
+{
+	.srtt_ms = 50,
+};
+
+FIXTURE_VARIANT_ADD(clock, short_pause)
+{
+	.pause = 20000,
+	.srtt_ms = 50,
+	.on_ms = 20,
+};
+
+FIXTURE_VARIANT_ADD(clock, long_pause)
+{
+	.pause = 600 * SECOND,
+	.srtt_ms = 50,
+	.on_ms = 50,
+};
+
+FIXTURE_VARIANT_ADD(clock, month)
+{
+	.pause = 30 * DAY,
+	.srtt_ms = 50,
+	.on_ms = 50,
+};
+
+FIXTURE_VARIANT_ADD(clock, counted)
+{
+	.flags = COUNT,
+	.pause = 600 * SECOND,
+	.srtt_ms = 50,
+	.on_ms = 600000,
+};
+
+FIXTURE_VARIANT_ADD(clock, counted_month)
+{
+	.flags = COUNT,
+	.pause = 30 * DAY,
+	.srtt_ms = 50,
+	.on_ms = (__u32)(30 * 86400000ULL),
+};
+
+FIXTURE_SETUP(clock)
+{
+	int i, err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, connected_pair(AF_INET, &self->fd, &self->peer));
+	for (i = 0; i < 5; i++)
+		ASSERT_EQ(0, exchange(self->fd, self->peer, i * 2000, 2000));
+	ASSERT_EQ(0, wait_acked(self->fd));
+	ASSERT_EQ(0, wait_acked(self->peer));
+	ASSERT_EQ(0, take(self->fd, &self->image));
+	self->image.cb.srtt = variant->srtt_ms * 1000 * 8;
+}
+
+FIXTURE_TEARDOWN(clock)
+{
+	close(self->fd);
+	close(self->peer);
+}
+
+TEST_F(clock, timestamps)
+{
+	struct tcp_repair_cb *was = &self->image.cb, now;
+	__u64 aged;
+	int fd;
+
+	fd = put(&self->image, variant->flags, variant->pause);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	ASSERT_EQ(0, get_cb(fd, &now));
+	EXPECT_LE(variant->on_ms, now.tsval - was->tsval);
+	EXPECT_GT(variant->on_ms + SLACK / 1000, now.tsval - was->tsval);
+
+	/* What is told of the clock is what the clock is. */
+	EXPECT_GT(SLACK / 1000, (__u32)tcp_get_int(fd, TCP_TIMESTAMP) -
+				(now.tsval & ~1));
+
+	/* The peer's clock went on in any case, the own ones as told. */
+	aged = was->age_ts_recent + variant->pause;
+	EXPECT_LE(aged, now.age_ts_recent + SECOND);
+	EXPECT_GT(aged + SLACK, now.age_ts_recent);
+	aged = was->age_data_sent + (variant->flags & COUNT ? variant->pause :
+				     variant->on_ms * 1000ULL);
+	/* Half of what 32 bits of the fastest clock can hold. */
+	if (aged < DAY) {
+		EXPECT_LE(aged, now.age_data_sent + SECOND);
+		EXPECT_GT(aged + SLACK, now.age_data_sent);
+	}
+}
+
+/* Whether the peer, whose clock went on by more than half of what a timestamp
+ * can tell, is still heard: after a pause of 24 days it has to be.
+ */
+TEST_F(clock, peer_is_heard)
+{
+	bool old = variant->pause > 25 * DAY;
+	int fd;
+
+	/* As if the peer's next timestamp were 30 days later. */
+	self->image.cb.ts_recent -= (__u32)(30 * 86400000ULL);
+	fd = put(&self->image, variant->flags, variant->pause);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	/* Without a window probe the peer sends first. */
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+	ASSERT_EQ(0, write_stream(self->peer, 0, 100));
+	if (old) {
+		EXPECT_EQ(0, read_stream(fd, 0, 100));
+	} else {
+		/* It is refused again and again; there is no end to wait for,
+		 * and the first retransmissions come within this time.
+		 */
+		struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+		EXPECT_EQ(0, poll(&pfd, 1, 700));
+	}
+}
+
+/* The peer echoes a timestamp from before the pause: the pause is not taken
+ * for a round trip, unless it is to be.
+ */
+TEST_F(clock, first_rtt)
+{
+	struct tcp_repair_cb now;
+	__u64 rtt;
+	int fd;
+
+	/* A segment whose acknowledgment comes after the pause. */
+	fd = put(&self->image, variant->flags, 0);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	ASSERT_EQ(0, lose(fd, true));
+	ASSERT_EQ(0, write_stream(fd, 0, 100));
+	ASSERT_EQ(0, read_stream(self->peer, 0, 100));
+	ASSERT_EQ(0, take(fd, &self->image));
+	self->image.cb.srtt = variant->srtt_ms * 1000 * 8;
+	self->image.cb.rto_left = 100 * SECOND;
+	fd = put(&self->image, variant->flags, variant->pause);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+
+	/* The peer's next segment acknowledges it and echoes its timestamp. */
+	ASSERT_EQ(0, write_stream(self->peer, 0, 100));
+	ASSERT_EQ(0, read_stream(fd, 0, 100));
+	ASSERT_EQ(0, wait_acked(fd));
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, get_cb(fd, &now));
+	/* srtt is the old one, and an eighth of what the new one differs by. */
+	rtt = (__s64)now.srtt - self->image.cb.srtt / 8 * 7;
+	if (variant->pause > DAY && variant->flags & COUNT)
+		return;	/* beyond what a timestamp can measure */
+	if (variant->flags & COUNT) {
+		EXPECT_LE(variant->pause, rtt);
+		EXPECT_GT(variant->pause + SLACK, rtt);
+	} else {
+		EXPECT_LE(variant->on_ms * 1000ULL, rtt + 1000);
+		EXPECT_GT(variant->on_ms * 1000ULL + SLACK, rtt);
+	}
+}
+
+/* A chain of moves adds up, and never goes back. */
+TEST(clock_chain)
+{
+	static struct image image;
+	__u32 first = 0, last = 0;
+	int fd, peer, i, err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, connected_pair(AF_INET, &fd, &peer));
+	ASSERT_EQ(0, exchange(fd, peer, 0, 1000));
+	for (i = 0; i < 50; i++) {
+		ASSERT_EQ(0, wait_acked(fd));
+		ASSERT_EQ(0, take(fd, &image));
+		if (!i)
+			first = image.cb.tsval;
+		else
+			ASSERT_LE(0, (__s32)(image.cb.tsval - last));
+		last = image.cb.tsval;
+		fd = put(&image, TCP_REPAIR_CB_COUNT_PAUSE, 60 * SECOND);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF));
+		ASSERT_EQ(0, exchange(fd, peer, i * 100, 100));
+	}
+	EXPECT_LE(49 * 60000, last - first);
+	EXPECT_GT(49 * 60000 + DEADLINE_MS, last - first);
+	close(fd);
+	close(peer);
+}
+
+TEST_HARNESS_MAIN
