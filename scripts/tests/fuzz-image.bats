@@ -18,6 +18,7 @@ setup() {
   FUZZ=$CACHE/image-fuzz/cmake/fuzz
   CRASHES=$CACHE/image-fuzz/crashes
   mkdir -p "$FUZZ"
+  ln -s "$REPO" "$CACHE/image-fuzz/checkout"
   printf '#!/bin/sh\ntouch "$1/seed"\n' >"$FUZZ/image_seeds"
   chmod +x "$FUZZ/image_seeds"
 }
