@@ -63,12 +63,17 @@ Result<void> switch_off(const NetNs& ns, const char* interface, const std::strin
 
 Result<void> wait_until_running(const NetNs& ns, const char* interface) {
   SOCKREPAIR_TRY_ASSIGN(Fd fd, ns.run([] { return sys::socket(AF_INET, SOCK_DGRAM, 0); }));
-  return wait_until(std::string(interface) + " is running", Deadline::after(kPatience), [&] {
-    ifreq request{};
-    strncpy(request.ifr_name, interface, IFNAMSIZ - 1);
-    return sys::ioctl(fd.get(), SIOCGIFFLAGS, &request).ok() &&
-           (request.ifr_flags & IFF_RUNNING) != 0;
-  });
+  ifreq request{};
+  SOCKREPAIR_TRY(
+      wait_until(std::string(interface) + " is running", Deadline::after(kPatience), [&] {
+        request = {};
+        strncpy(request.ifr_name, interface, IFNAMSIZ - 1);
+        return sys::ioctl(fd.get(), SIOCGIFFLAGS, &request).ok() &&
+               (request.ifr_flags & IFF_RUNNING) != 0;
+      }));
+  // The flag shows before the device has its queue, and what is sent in between is lost in silence.
+  // Both happen under the lock that setting flags takes, here to what they are.
+  return sys::ioctl(fd.get(), SIOCSIFFLAGS, &request);
 }
 
 // `self` and `peer` are the last numbers of the addresses.
