@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "inet_diag.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 
@@ -247,29 +248,16 @@ Result<void> SocketLookup::probe() {
 
 Result<std::vector<std::uint64_t>> SocketLookup::list(unsigned char family, std::uint32_t states,
                                                       std::uint16_t port) {
-  const std::string what = "SOCK_DIAG_BY_FAMILY of UDP sockets";
-  inet_diag_req_v2 request{};
-  request.sdiag_family = family;
-  request.sdiag_protocol = IPPROTO_UDP;
-  request.idiag_states = states;
-  request.id.idiag_sport = htons(port);
-  Bytes message;
-  append(message, &request, sizeof(request));
-  SOCKREPAIR_TRY(ask(fd_, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, message));
   std::vector<std::uint64_t> cookies;
-  for (;;) {
-    SOCKREPAIR_TRY_ASSIGN(std::vector<Answer> all, answers(fd_, what));
-    for (const Answer& answer : all) {
-      if (answer.type == NLMSG_DONE || answer.type == NLMSG_ERROR) {
-        SOCKREPAIR_TRY_ASSIGN(int status, first_of<int>(answer.body, what));
-        if (status < 0) return Error{EOPNOTSUPP, what + " (udp_diag)"};
-        known_to_work_ = true;
-        return cookies;
-      }
-      SOCKREPAIR_TRY_ASSIGN(inet_diag_msg found, first_of<inet_diag_msg>(answer.body, what));
-      cookies.push_back(cookie_of(found));
-    }
-  }
+  const DiagFilter filter{
+      .domain = family, .protocol = IPPROTO_UDP, .states = states, .port = port};
+  Result<void> listed = list_inet_sockets(fd_, filter, [&](const DiagEntry& entry) -> Result<void> {
+    cookies.push_back(entry.cookie());
+    return {};
+  });
+  if (!listed) return Error{EOPNOTSUPP, listed.error().what + " (udp_diag)"};
+  known_to_work_ = true;
+  return cookies;
 }
 
 }  // namespace sockrepair::internal

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#include "inet_diag.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "sockrepair/syscall.h"
+#include "try.h"
+
+namespace sockrepair::internal {
+
+namespace {
+
+// What the kernel fills at most in one go.
+constexpr std::size_t kBufferSize = 32768;
+
+Result<void> request_list(int netlink, const DiagFilter& filter) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 body;
+  } request{};
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  request.body.sdiag_family = static_cast<std::uint8_t>(filter.domain);
+  request.body.sdiag_protocol = static_cast<std::uint8_t>(filter.protocol);
+  request.body.idiag_ext = filter.extensions;
+  request.body.idiag_states = filter.states;
+  request.body.id.idiag_sport = htons(filter.port);
+
+  iovec part{&request, sizeof(request)};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  SOCKREPAIR_TRY(sys::sendmsg(netlink, message, 0));
+  return {};
+}
+
+IpAddress address_of(int domain, const __be32 (&words)[4]) {
+  if (domain == AF_INET) return IpAddress(in_addr{words[0]});
+  in6_addr v6{};
+  memcpy(&v6, words, sizeof(v6));
+  if (!IN6_IS_ADDR_V4MAPPED(&v6)) return IpAddress(v6);
+  return IpAddress(in_addr{words[3]});
+}
+
+}  // namespace
+
+std::uint64_t DiagEntry::cookie() const {
+  return body_.id.idiag_cookie[0] | std::uint64_t{body_.id.idiag_cookie[1]} << 32;
+}
+
+Endpoint DiagEntry::local() const {
+  return {address_of(body_.idiag_family, body_.id.idiag_src), ntohs(body_.id.idiag_sport), 0};
+}
+
+Endpoint DiagEntry::peer() const {
+  return {address_of(body_.idiag_family, body_.id.idiag_dst), ntohs(body_.id.idiag_dport), 0};
+}
+
+std::optional<std::span<const std::uint8_t>> DiagEntry::find(unsigned short type) const {
+  for (std::size_t at = 0; at + sizeof(rtattr) <= attributes_.size();) {
+    rtattr header{};
+    memcpy(&header, attributes_.data() + at, sizeof(header));
+    if (header.rta_len < sizeof(header) || header.rta_len > attributes_.size() - at) break;
+    if (header.rta_type == type)
+      return attributes_.subspan(at + RTA_LENGTH(0), RTA_PAYLOAD(&header));
+    at += RTA_ALIGN(header.rta_len);
+  }
+  return std::nullopt;
+}
+
+Result<Fd> open_inet_diag() {
+  return sys::socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+}
+
+Result<void> list_inet_sockets(const Fd& netlink, const DiagFilter& filter,
+                               const std::function<Result<void>(const DiagEntry&)>& each) {
+  const std::string what = std::string("sock_diag list of ") +
+                           (filter.protocol == IPPROTO_TCP ? "TCP" : "UDP") + " sockets";
+  SOCKREPAIR_TRY(request_list(netlink.get(), filter));
+  std::vector<std::uint8_t> buffer(kBufferSize);
+  for (;;) {
+    iovec part{buffer.data(), buffer.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    SOCKREPAIR_TRY_ASSIGN(std::size_t length, sys::recvmsg(netlink.get(), message, 0));
+    if ((message.msg_flags & MSG_TRUNC) != 0) return Error{EPROTO, what + ": answer is cut"};
+    const std::span<const std::uint8_t> all(buffer.data(), length);
+    for (std::size_t at = 0; at + NLMSG_HDRLEN <= length;) {
+      nlmsghdr header{};
+      memcpy(&header, all.data() + at, sizeof(header));
+      if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > length - at)
+        return Error{EPROTO, what + ": answer of " + std::to_string(header.nlmsg_len) + " bytes"};
+      const auto payload = all.subspan(at + NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
+      at += NLMSG_ALIGN(header.nlmsg_len);
+      // Both begin with an error number, negative or 0.
+      if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
+        int status = 0;
+        if (payload.size() < sizeof(status)) return Error{EPROTO, what + ": answer is cut"};
+        memcpy(&status, payload.data(), sizeof(status));
+        if (status < 0) return Error{-status, what};
+        return {};
+      }
+      inet_diag_msg body{};
+      if (payload.size() < sizeof(body)) return Error{EPROTO, what + ": answer is cut"};
+      memcpy(&body, payload.data(), sizeof(body));
+      const std::size_t skip = std::min<std::size_t>(NLMSG_ALIGN(sizeof(body)), payload.size());
+      SOCKREPAIR_TRY(each(DiagEntry(body, payload.subspan(skip))));
+    }
+  }
+}
+
+}  // namespace sockrepair::internal
