@@ -9,7 +9,8 @@
  *  - restore: a connection is moved to a new socket, which knows what the old
  *    one had learned, and goes on with its peer;
  *  - closing: the same for a connection that one side or both are closing;
- *  - clock: timestamps and ages over one move and over many.
+ *  - clock: timestamps and ages over one move and over many, and across the
+ *    wrap of timestamps.
  *
  * Every test has a network namespace of its own; all traffic stays in it.
  */
@@ -2001,6 +2002,105 @@ TEST(clock_chain)
 	EXPECT_GT(49 * 60000 + DEADLINE_MS, last - first);
 	close(fd);
 	close(peer);
+}
+
+/* --- the wrap of timestamps ---------------------------------------------- */
+
+FIXTURE(wrap)
+{
+	struct image image;
+	struct image peer_image;
+};
+
+/* @unit: of the timestamps, in microseconds. */
+FIXTURE_VARIANT(wrap)
+{
+	__u8 ts_usec;
+	__u32 unit;
+};
+
+FIXTURE_VARIANT_ADD(wrap, milliseconds)
+{
+	.unit = 1000,
+};
+
+FIXTURE_VARIANT_ADD(wrap, microseconds)
+{
+	.ts_usec = 1,
+	.unit = 1,
+};
+
+FIXTURE_SETUP(wrap)
+{
+	int fd, peer, err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, connected_pair(AF_INET, &fd, &peer));
+	ASSERT_EQ(0, exchange(fd, peer, 0, 1000));
+	ASSERT_EQ(0, wait_acked(fd));
+	ASSERT_EQ(0, wait_acked(peer));
+	ASSERT_EQ(0, take(fd, &self->image));
+	ASSERT_EQ(0, take(peer, &self->peer_image));
+}
+
+FIXTURE_TEARDOWN(wrap)
+{
+}
+
+/* Both clocks are a second before the wrap, and each end has seen the other's
+ * a moment before that.
+ */
+static void put_before_wrap(struct tcp_repair_cb *cb, __u8 ts_usec, __u32 unit)
+{
+	cb->ts_usec = ts_usec;
+	cb->tsval = -(SECOND / unit);
+	cb->ts_recent = cb->tsval - 1;
+	cb->rcv_rtt_tsecr = cb->tsval - 1;
+}
+
+/* One end is moved again and again while the timestamps wrap. None goes back,
+ * no segment is refused by the other end, and no round trip is as long as the
+ * wrap.
+ */
+TEST_F(wrap, moved_across)
+{
+	struct tcp_repair_cb *cb = &self->image.cb;
+	bool wrapped = false;
+	int fd, peer, i;
+	__u32 last;
+
+	put_before_wrap(cb, variant->ts_usec, variant->unit);
+	put_before_wrap(&self->peer_image.cb, variant->ts_usec, variant->unit);
+	fd = put(&self->image, 0, 0);
+	ASSERT_LE(0, fd);
+	peer = put(&self->peer_image, 0, 0);
+	ASSERT_LE(0, peer);
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+	ASSERT_EQ(0, tcp_set_int(peer, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+
+	last = cb->tsval;
+	for (i = 0; !wrapped || i < 10; i++) {
+		ASSERT_GT(DEADLINE_MS, i);
+		ASSERT_EQ(0, exchange(fd, peer, i * 100, 100));
+		ASSERT_EQ(0, wait_acked(fd));
+		ASSERT_EQ(0, wait_acked(peer));
+		ASSERT_EQ(0, take(fd, &self->image));
+		EXPECT_EQ(variant->ts_usec, cb->ts_usec);
+		ASSERT_LE(0, (__s32)(cb->tsval - last));
+		wrapped |= cb->tsval < last;
+		last = cb->tsval;
+		EXPECT_GT(SLACK, cb->srtt >> 3);
+		fd = put(&self->image, 0, 0);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+	}
+	EXPECT_EQ(0, cb->total_retrans);
+	ASSERT_EQ(0, take(peer, &self->peer_image));
+	EXPECT_EQ(0, self->peer_image.cb.total_retrans);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN
