@@ -155,7 +155,9 @@ int Hand::set_by_ring(int fd, int level, int name, const void* value, std::uint3
   } while (io_uring_peek_cqe(&ring_, &cqe) != 0);
   const int result = cqe->res;
   io_uring_cqe_seen(&ring_, cqe);
-  return result;
+  // What setsockopt(2) calls ENOTSOCK: another thread closed the socket, and the number is that of
+  // another file by now, such as a ring.
+  return result == -EOPNOTSUPP ? -ENOTSOCK : result;
 }
 
 int Hand::set_options(int fd, const Call& call) {
