@@ -11,6 +11,7 @@
 #include "sockrepair/export.h"
 #include "sockrepair/fd.h"
 #include "sockrepair/loss.h"
+#include "sockrepair/restored_socket.h"
 #include "sockrepair/result.h"
 #include "sockrepair/socket_options.h"
 #include "sockrepair/udp_receive_queue.h"
@@ -127,12 +128,6 @@ struct UdpRestoreOptions {
   Refusal refusal = Refusal::kFail;
   ReceiveQueueRestoreOptions receive;
   RestoreOptions send;
-};
-
-struct RestoredSocket {
-  Fd fd;  // CLOEXEC
-  // What is not as in the value, in addition to UdpSocket::losses.
-  std::vector<Loss> losses;
 };
 
 // Makes `socket` again, in the network namespace of the calling thread.
