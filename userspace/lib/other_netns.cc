@@ -41,12 +41,18 @@ Result<void> enter_and_run(int netns, const std::function<Result<void>()>& funct
 
 }  // namespace
 
-Result<void> run_in_netns_of(int fd, const std::function<Result<void>()>& function) {
+Result<Fd> other_netns_of(int fd) {
   SOCKREPAIR_TRY_ASSIGN(bool here, is_here(fd));
-  if (here) return function();
-
+  if (here) return Fd();
   Fd netns(::ioctl(fd, SIOCGSKNS));
   if (!netns) return Error{errno, "ioctl(" + std::to_string(fd) + ", SIOCGSKNS)"};
+  return netns;
+}
+
+Result<void> run_in_netns_of(int fd, const std::function<Result<void>()>& function) {
+  SOCKREPAIR_TRY_ASSIGN(Fd netns, other_netns_of(fd));
+  if (!netns) return function();
+
   Result<void> result;
   try {
     std::thread([&] {

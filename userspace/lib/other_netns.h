@@ -4,9 +4,14 @@
 
 #include <functional>
 
+#include "sockrepair/fd.h"
 #include "sockrepair/result.h"
 
 namespace sockrepair::internal {
+
+// The network namespace of the socket `fd`; empty if it is the one that the calling thread is in.
+// EPERM: takes CAP_NET_ADMIN in the namespace (SIOCGSKNS).
+Result<Fd> other_netns_of(int fd);
 
 // Runs `function` in the network namespace of the socket `fd`: right here when the calling thread
 // is in it, else in a thread made for it, so that no thread of the caller ever changes its
