@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -28,8 +29,10 @@ Result<void> request_list(int netlink, const DiagFilter& filter) {
   struct {
     nlmsghdr header;
     inet_diag_req_v2 body;
+    rtattr attribute;
+    inet_diag_bc_op program;
   } request{};
-  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_len = offsetof(decltype(request), attribute);
   request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   request.body.sdiag_family = static_cast<std::uint8_t>(filter.domain);
@@ -37,8 +40,15 @@ Result<void> request_list(int netlink, const DiagFilter& filter) {
   request.body.idiag_ext = filter.extensions;
   request.body.idiag_states = filter.states;
   request.body.id.idiag_sport = htons(filter.port);
+  if (filter.auto_port) {
+    request.header.nlmsg_len = sizeof(request);
+    request.attribute.rta_type = INET_DIAG_REQ_BYTECODE;
+    request.attribute.rta_len = RTA_LENGTH(sizeof(request.program));
+    // Where to go on: at the end of the program for yes, beyond it for no.
+    request.program = {INET_DIAG_BC_AUTO, sizeof(request.program), 2 * sizeof(request.program)};
+  }
 
-  iovec part{&request, sizeof(request)};
+  iovec part{&request, request.header.nlmsg_len};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;

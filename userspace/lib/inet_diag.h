@@ -28,6 +28,7 @@ struct DiagFilter {
   int protocol = 0;                   // IPPROTO_TCP, IPPROTO_UDP
   std::uint32_t states = UINT32_MAX;  // diag_state() bits
   std::uint16_t port = 0;             // local port, host byte order; 0: all
+  bool auto_port = false;             // only those whose program did not choose the port
   std::uint8_t extensions = 0;        // 1 << (INET_DIAG_x - 1): attributes to add
 };
 

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <linux/filter.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -325,6 +326,48 @@ std::string header_text(const OptionBytes& value) {
   return text;
 }
 
+// --- TCP ---
+
+// TCP_CA_NAME_MAX with the 0 at the end.
+constexpr std::size_t kNameSize = 16;
+
+OptionReadResult read_name(int fd, const SocketOption& row) {
+  OptionBytes value(kNameSize);
+  SOCKREPAIR_TRY_ASSIGN(socklen_t length,
+                        sys::getsockopt_bytes(fd, row.level, row.name, value.data(), kNameSize));
+  value.resize(length);
+  value.erase(std::find(value.begin(), value.end(), 0), value.end());
+  return std::optional<OptionBytes>(std::move(value));
+}
+
+bool is_name(const OptionBytes& value) {
+  return !value.empty() && value.size() < kNameSize &&
+         std::all_of(value.begin(), value.end(), [](std::uint8_t c) { return c > 32 && c < 127; });
+}
+
+std::string name_text(const OptionBytes& value) {
+  return std::string(value.begin(), value.end());
+}
+
+// TCP_MAXSEG reads as the size that was set, or as the one in use. The latter TCP_INFO tells as
+// well, but not of a listener, which has that of a new socket unless it was something else before.
+OptionReadResult read_segment_size(int fd, const SocketOption& row) {
+  constexpr std::uint8_t kClose = 7;
+  constexpr std::uint8_t kListen = 10;
+  constexpr std::int32_t kOfNewSockets = 536;
+  SOCKREPAIR_TRY_ASSIGN(auto size, sys::getsockopt<std::int32_t>(fd, row.level, row.name));
+  tcp_info info{};
+  SOCKREPAIR_TRY(sys::getsockopt_bytes(fd, SOL_TCP, TCP_INFO, &info, sizeof(info)));
+  const bool told = info.tcpi_state == kClose || info.tcpi_state == kListen;
+  const auto in_use =
+      info.tcpi_state == kClose ? static_cast<std::int32_t>(info.tcpi_snd_mss) : kOfNewSockets;
+  return std::optional<OptionBytes>(to_bytes(told && size != in_use ? size : 0));
+}
+
+std::string segment_size_text(const OptionBytes& value) {
+  return from_bytes<std::int32_t>(value) == 0 ? "not set" : number_text(value);
+}
+
 // --- hidden ---
 
 bool never_valid(const OptionBytes&) {
@@ -379,12 +422,16 @@ constexpr CodecRow kCodecs[] = {
     {OptionType::kPacketInfo, kHiddenCodec},
     {OptionType::kProgram, kHiddenCodec},
     {OptionType::kPolicy, kHiddenCodec},
+    {OptionType::kTrafficClass, plain<std::int32_t>(number_text)},
+    {OptionType::kName, {is_name, read_name, write_bytes, equal, name_text}},
+    {OptionType::kSegmentSize,
+     {has_size<4>, read_segment_size, write_bytes, equal, segment_size_text}},
 };
 
 constexpr bool in_order() {
   for (std::size_t i = 0; i < std::size(kCodecs); ++i)
     if (static_cast<std::size_t>(kCodecs[i].type) != i) return false;
-  return std::size(kCodecs) == static_cast<std::size_t>(OptionType::kPolicy) + 1;
+  return std::size(kCodecs) == static_cast<std::size_t>(OptionType::kSegmentSize) + 1;
 }
 static_assert(in_order());
 

@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include <vector>
+
 #include "inet_diag.h"
 #include "try.h"
 
@@ -40,6 +42,62 @@ Result<std::optional<DiagSocket>> find_udp_socket(int domain, std::uint16_t port
     return {};
   }));
   return found;
+}
+
+Result<TcpDiag> TcpDiag::read(int domain, std::uint16_t port) {
+  TcpDiag diag;
+  // In the order in which the kernel lists them.
+  std::vector<Socket*> listeners;
+  SOCKREPAIR_TRY_ASSIGN(Fd netlink, open_inet_diag());
+  DiagFilter filter{.domain = domain, .protocol = IPPROTO_TCP, .port = port};
+  SOCKREPAIR_TRY(list_inet_sockets(netlink, filter, [&](const DiagEntry& entry) -> Result<void> {
+    if (entry.body().idiag_state == TCP_SYN_RECV) {
+      diag.beginning_.push_back(entry.local());
+      return {};
+    }
+    auto [at, added] = diag.sockets_.try_emplace(entry.cookie());
+    if (!added) return {};
+    Socket& socket = at->second;
+    socket.domain = domain;
+    socket.state = entry.body().idiag_state;
+    socket.local = entry.local();
+    socket.peer = entry.peer();
+    socket.md5 = entry.find(INET_DIAG_MD5SIG).has_value();
+    if (socket.state == TCP_LISTEN) listeners.push_back(&socket);
+    return {};
+  }));
+  // An IPv6 listener that shares its port is put behind the others, any other one in front.
+  for (std::size_t i = 0; i < listeners.size(); ++i) {
+    for (std::size_t j = 0; j < listeners.size(); ++j) {
+      if (listeners[i]->local != listeners[j]->local) continue;
+      if (domain == AF_INET6 ? j < i : j > i) ++listeners[i]->listening_before;
+    }
+  }
+
+  filter.auto_port = true;
+  SOCKREPAIR_TRY(list_inet_sockets(netlink, filter, [&](const DiagEntry& entry) -> Result<void> {
+    auto at = diag.sockets_.find(entry.cookie());
+    if (at != diag.sockets_.end()) at->second.auto_port = true;
+    return {};
+  }));
+  return diag;
+}
+
+const TcpDiag::Socket* TcpDiag::find(std::uint64_t cookie) const {
+  auto at = sockets_.find(cookie);
+  return at == sockets_.end() ? nullptr : &at->second;
+}
+
+std::size_t TcpDiag::beginning(const Endpoint& local) const {
+  std::size_t count = 0;
+  for (const Endpoint& one : beginning_)
+    if (one.port == local.port && (local.address.is_any() || one.address == local.address)) ++count;
+  return count;
+}
+
+void TcpDiag::merge(TcpDiag other) {
+  sockets_.merge(other.sockets_);
+  beginning_.insert(beginning_.end(), other.beginning_.begin(), other.beginning_.end());
 }
 
 }  // namespace sockrepair::internal

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/net_tstamp.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 
@@ -24,6 +25,7 @@ using internal::option_codec;
 using internal::OptionBytes;
 using internal::OptionCodec;
 using internal::OptionReadResult;
+using internal::to_bytes;
 
 const char* level_text(int level) {
   switch (level) {
@@ -35,6 +37,8 @@ const char* level_text(int level) {
       return "IPPROTO_IPV6";
     case SOL_UDP:
       return "SOL_UDP";
+    case SOL_TCP:
+      return "SOL_TCP";
     default:
       return "?";
   }
@@ -49,6 +53,9 @@ int number(std::span<const OptionValue> values, int level, int name) {
 Loss option_loss(const SocketOption& row, std::string what) {
   return Loss{"option " + row.full_name(), std::nullopt, std::move(what)};
 }
+
+// The part of a traffic class that says whether there is congestion.
+constexpr int kEcnBits = 3;
 
 // --- reading ---
 
@@ -71,6 +78,10 @@ bool polls_devices(std::span<const OptionValue> values) {
          number(values, SOL_SOCKET, SO_BUSY_POLL) != 0;
 }
 
+bool takes_fast_open(std::span<const OptionValue> values) {
+  return number(values, SOL_TCP, TCP_FASTOPEN) != 0;
+}
+
 // What cannot be read, and which values make it likely that it matters.
 struct Doubt {
   int level;
@@ -88,15 +99,48 @@ constexpr Doubt kDoubts[] = {
     {SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, shares_its_port,
      "if the group has a program (classic or eBPF), it cannot be read"},
     {SOL_SOCKET, SO_BUSY_POLL_BUDGET, polls_devices, "cannot be read"},
+    {SOL_TCP, TCP_FASTOPEN_KEY, takes_fast_open,
+     "if the listener has a key of its own, it stays with it, and peers get new cookies"},
 };
 
+// Which rows a socket has.
+struct Kind {
+  int domain = 0;
+  int protocol = 0;
+
+  static Result<Kind> of(int fd) {
+    Kind kind;
+    SOCKREPAIR_TRY_ASSIGN(kind.domain, sys::getsockopt<int>(fd, SOL_SOCKET, SO_DOMAIN));
+    SOCKREPAIR_TRY_ASSIGN(kind.protocol, sys::getsockopt<int>(fd, SOL_SOCKET, SO_PROTOCOL));
+    return kind;
+  }
+
+  bool has(const SocketOption& row) const {
+    return row.moment_of(protocol) != OptionMoment::kNever &&
+           (!row.ipv6_only || domain == AF_INET6);
+  }
+};
+
+// TCP chooses sizes of buffers that cannot be set, and marks the traffic class of what it sends.
+void make_settable(int protocol, const SocketOption& row, OptionBytes& value) {
+  if (protocol != IPPROTO_TCP) return;
+  auto number = [&] { return from_bytes<std::int32_t>(value); };
+  if (row.type == OptionType::kBuffer) value = to_bytes(number() + number() % 2);
+  if (row.type == OptionType::kTrafficClass) value = to_bytes(number() & ~kEcnBits);
+}
+
+OptionReadResult read_row(int fd, const Kind& kind, const SocketOption& row) {
+  OptionReadResult value = option_codec(row.type).read(fd, row);
+  if (value && value->has_value()) make_settable(kind.protocol, row, **value);
+  return value;
+}
+
 Result<OptionsRead> read_all(int fd) {
-  SOCKREPAIR_TRY_ASSIGN(int domain, sys::getsockopt<int>(fd, SOL_SOCKET, SO_DOMAIN));
+  SOCKREPAIR_TRY_ASSIGN(Kind kind, Kind::of(fd));
   OptionsRead read;
   for (const SocketOption& row : socket_options()) {
-    if (row.reading == OptionReading::kHidden) continue;
-    if (row.ipv6_only && domain != AF_INET6) continue;
-    OptionReadResult value = option_codec(row.type).read(fd, row);
+    if (row.reading == OptionReading::kHidden || !kind.has(row)) continue;
+    OptionReadResult value = read_row(fd, kind, row);
     if (value && value->has_value()) {
       read.values.push_back({row.level, row.name, **std::move(value)});
     } else if (!value) {
@@ -105,7 +149,7 @@ Result<OptionsRead> read_all(int fd) {
     }
   }
   for (const Doubt& doubt : kDoubts)
-    if (doubt.likely(read.values))
+    if (kind.has(*find_socket_option(doubt.level, doubt.name)) && doubt.likely(read.values))
       read.losses.push_back(option_loss(*find_socket_option(doubt.level, doubt.name), doubt.what));
   return read;
 }
@@ -123,7 +167,7 @@ class Applier {
       : fd_(fd), values_(values), options_(options) {}
 
   Result<std::vector<Loss>> run() {
-    SOCKREPAIR_TRY_ASSIGN(domain_, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_DOMAIN));
+    SOCKREPAIR_TRY_ASSIGN(kind_, Kind::of(fd_));
     SOCKREPAIR_TRY(for_each_wanted(&Applier::set));
     // Setting one may have changed another.
     SOCKREPAIR_TRY(for_each_wanted(&Applier::verify));
@@ -135,7 +179,9 @@ class Applier {
 
   Result<void> for_each_wanted(Step step) {
     for (const SocketOption& row : socket_options()) {
-      if (row.moment < options_.first || row.moment > options_.last) continue;
+      OptionMoment moment = row.moment_of(kind_.protocol);
+      if (moment == OptionMoment::kNever) moment = OptionMoment::kBeforeBind;  // to be refused
+      if (moment < options_.first || moment > options_.last) continue;
       const OptionBytes* value = find_option_value(values_, row.level, row.name);
       if (value == nullptr || is_refused(row)) continue;
       SOCKREPAIR_TRY((this->*step)(row, *value));
@@ -144,13 +190,15 @@ class Applier {
   }
 
   Result<void> set(const SocketOption& row, const OptionBytes& value) {
-    if (row.ipv6_only && domain_ != AF_INET6) return refuse(row, value, EINVAL, "not on AF_INET");
+    if (row.ipv6_only && kind_.domain != AF_INET6)
+      return refuse(row, value, EINVAL, "not on AF_INET");
+    if (!kind_.has(row)) return refuse(row, value, EINVAL, "not on a socket of this protocol");
 
     Result<OptionBytes> wanted = here(row, value);
     if (!wanted) return refuse(row, value, wanted.error().code, wanted.error().what);
 
     const OptionCodec& codec = option_codec(row.type);
-    OptionReadResult current = codec.read(fd_, row);
+    OptionReadResult current = read_row(fd_, kind_, row);
     if (current && current->has_value() && **current == *wanted) return {};
     // What the kernel cannot do is as good as switched off.
     if (current && !current->has_value() && row.type != OptionType::kTransmitTime &&
@@ -171,7 +219,7 @@ class Applier {
     Result<OptionBytes> wanted = here(row, value);
     if (!wanted) return wanted.error();
     const OptionCodec& codec = option_codec(row.type);
-    OptionReadResult current = codec.read(fd_, row);
+    OptionReadResult current = read_row(fd_, kind_, row);
     if (!current) {
       // An unbound socket does not tell; that it was set without an error has to do.
       if (current.error().code == internal::kNotTold) return {};
@@ -212,7 +260,7 @@ class Applier {
   }
 
   int fd_;
-  int domain_ = 0;
+  Kind kind_;
   std::span<const OptionValue> values_;
   const ApplyOptions& options_;
   std::vector<Loss> losses_;
@@ -248,6 +296,10 @@ Result<void> check_option_values(std::span<const OptionValue> values) {
 }
 
 }  // namespace internal
+
+OptionMoment SocketOption::moment_of(int protocol) const {
+  return protocol == IPPROTO_TCP ? tcp_moment : moment;
+}
 
 std::string SocketOption::full_name() const {
   return std::string(level_text(level)) + ", " + text;

@@ -5,6 +5,7 @@
 // Kernel constants that the headers of a build host may lack, and the kernel's own header of the
 // repair options (userspace/uapi).
 
+#include <linux/tcp_repair.h>
 #include <linux/udp_repair.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -19,6 +20,33 @@
 #endif
 #ifndef UDP_REPAIR_RECV_QUEUE
 #define UDP_REPAIR_RECV_QUEUE 107
+#endif
+
+// linux/tcp.h, which does not get along with netinet/tcp.h
+#ifndef SOL_TCP
+#define SOL_TCP 6
+#endif
+#ifndef TCP_AO_ADD_KEY
+#define TCP_AO_ADD_KEY 38
+#define TCP_AO_DEL_KEY 39
+#define TCP_AO_INFO 40
+#define TCP_AO_GET_KEYS 41
+#define TCP_AO_REPAIR 42
+#endif
+#ifndef TCP_IS_MPTCP
+#define TCP_IS_MPTCP 43
+#endif
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+#ifndef TCP_RTO_MIN_US
+#define TCP_RTO_MIN_US 45
+#endif
+#ifndef TCP_DELACK_MAX_US
+#define TCP_DELACK_MAX_US 46
+#endif
+#ifndef TCP_REPAIR_CB
+#define TCP_REPAIR_CB 47
 #endif
 
 // linux/udplite.h
@@ -66,6 +94,9 @@
 #endif
 #ifndef SO_DEVMEM_DONTNEED
 #define SO_DEVMEM_DONTNEED 80
+#endif
+#ifndef SO_TXREHASH
+#define SO_TXREHASH 74
 #endif
 #ifndef SO_RCVPRIORITY
 #define SO_RCVPRIORITY 82

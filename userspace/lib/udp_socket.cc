@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include "sockrepair/udp_socket.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/sockios.h>
-#include <net/if.h>
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
-#include <algorithm>
-#include <array>
-#include <memory>
 #include <utility>
 
-#include "borrowed_options.h"
+#include "inet_socket.h"
 #include "multicast.h"
 #include "no_throw.h"
 #include "option_codec.h"
@@ -25,44 +16,17 @@
 #include "sock_diag.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
-#include "uapi.h"
 
 namespace sockrepair {
 
 namespace {
 
-using internal::from_bytes;
-using internal::OptionBytes;
-
-int number(std::span<const OptionValue> values, int level, int name) {
-  const OptionBytes* value = internal::find_option_value(values, level, name);
-  return value == nullptr ? 0 : from_bytes<std::int32_t>(*value);
-}
-
-Loss loss_of(const char* subject, std::string what) {
-  return Loss{subject, std::nullopt, std::move(what)};
-}
-
-void append(std::vector<Loss>& to, std::vector<Loss> more) {
-  to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-}
-
-// The ports that the kernel gives to sockets whose program did not choose one, in the network
-// namespace of the calling thread.
-struct PortRange {
-  std::uint32_t low = 0;
-  std::uint32_t high = 0;
-
-  bool contains(std::uint16_t port) const { return low <= port && port <= high; }
-};
-
-std::optional<PortRange> read_port_range() {
-  std::unique_ptr<FILE, int (*)(FILE*)> file(fopen("/proc/sys/net/ipv4/ip_local_port_range", "re"),
-                                             &fclose);
-  PortRange range;
-  if (!file || fscanf(file.get(), "%u %u", &range.low, &range.high) != 2) return std::nullopt;
-  return range;
-}
+using internal::append;
+using internal::family_fits;
+using internal::loss_of;
+using internal::number_of;
+using internal::PortRange;
+using internal::refuse;
 
 // --- dump ---
 
@@ -110,40 +74,21 @@ class Dumper {
                                         std::to_string(protocol) +
                                         ", must be UDP of AF_INET or AF_INET6"};
     }
-    struct stat status {};
-    if (::fstat(fd_, &status) != 0) return Error{errno, "fstat(" + std::to_string(fd_) + ")"};
-    socket_.inode = status.st_ino;
-    socket_.cookie = number_or_zero(SO_COOKIE);
-    socket_.netns_cookie = number_or_zero(SO_NETNS_COOKIE);
-
-    int flags = ::fcntl(fd_, F_GETFL);
-    if (flags < 0) return Error{errno, "fcntl(" + std::to_string(fd_) + ", F_GETFL)"};
-    socket_.nonblocking = (flags & O_NONBLOCK) != 0;
-    if ((flags & O_ASYNC) != 0)
+    SOCKREPAIR_TRY_ASSIGN(internal::Identity identity, internal::read_identity(fd_));
+    socket_.cookie = identity.cookie;
+    socket_.inode = identity.inode;
+    socket_.netns_cookie = identity.netns_cookie;
+    socket_.nonblocking = identity.nonblocking;
+    if (identity.async)
       lose("descriptor", "O_ASYNC, with its owner and signal: they belong to a process");
     return {};
   }
 
-  std::uint64_t number_or_zero(int name) const {
-    Result<std::uint64_t> value = sys::getsockopt<std::uint64_t>(fd_, SOL_SOCKET, name);
-    return value ? *value : 0;
-  }
-
   Result<void> read_names() {
-    SOCKREPAIR_TRY_ASSIGN(SocketAddress name, sys::getsockname(fd_));
-    SOCKREPAIR_TRY_ASSIGN(Endpoint local, name.endpoint());
-    // An IPv4-mapped wildcard on an AF_INET6 socket is a choice, the others are not.
-    bool chosen_wildcard = socket_.domain == AF_INET6 && local.address.family() == Family::kIpv4;
-    if (local.port != 0 || !local.address.is_any() || chosen_wildcard) socket_.local = local;
-
-    Result<SocketAddress> peer = sys::getpeername(fd_);
-    if (!peer) return peer.error().code == ENOTCONN ? Result<void>() : peer.error();
-    SOCKREPAIR_TRY_ASSIGN(socket_.peer, peer->endpoint());
-    if (socket_.domain == AF_INET6) {
-      sockaddr_in6 sin6{};
-      memcpy(&sin6, peer->get(), sizeof(sin6));
-      socket_.peer_flowinfo = ntohl(sin6.sin6_flowinfo);
-    }
+    SOCKREPAIR_TRY_ASSIGN(internal::Names names, internal::read_names(fd_, socket_.domain));
+    socket_.local = names.local;
+    socket_.peer = names.peer;
+    socket_.peer_flowinfo = names.peer_flowinfo;
     if ((socket_.peer_flowinfo & kFlowLabelMask) != 0)
       lose("option IPPROTO_IPV6, IPV6_FLOWLABEL_MGR",
            "the lease of the flow label that the socket is connected with, if it has one");
@@ -153,7 +98,7 @@ class Dumper {
   // Asks the namespace of the socket for what calls on the socket do not tell.
   void look_around() {
     Result<void> entered = internal::run_in_netns_of(fd_, [this]() -> Result<void> {
-      view_.ports = read_port_range();
+      view_.ports = internal::read_port_range();
       if (has_port()) {
         auto diag = internal::find_udp_socket(socket_.domain, socket_.local->port, socket_.cookie);
         if (!diag) view_.diag_error = diag.error();
@@ -172,15 +117,15 @@ class Dumper {
       const internal::DiagSocket& diag = *view_.diag;
       socket_.receive_shutdown = diag.receive_shutdown;
       socket_.send_shutdown = diag.send_shutdown;
-      if (number(socket_.options, SOL_SOCKET, SO_REUSEPORT) != 0 ||
-          number(socket_.options, SOL_SOCKET, SO_REUSEADDR) != 0)
+      if (number_of(socket_.options, SOL_SOCKET, SO_REUSEPORT) != 0 ||
+          number_of(socket_.options, SOL_SOCKET, SO_REUSEADDR) != 0)
         socket_.reuseport_rank = diag.bound_before;
       // getpeername(2) has no answer for a socket that is connected to port 0.
       if (diag.connected && !socket_.peer) socket_.peer = diag.peer;
       return;
     }
     // poll(2) tells of both directions, or of the one for receiving.
-    short events = polled();
+    short events = internal::poll_now(fd_);
     bool both = (events & POLLHUP) != 0;
     socket_.receive_shutdown = both || (events & POLLRDHUP) != 0;
     socket_.send_shutdown = both;
@@ -188,7 +133,7 @@ class Dumper {
       lose("send_shutdown", has_port() ? "not known: " + why(view_.diag_error, "sock_diag")
                                        : "the kernel does not tell it of an unbound socket");
     }
-    bool shared = number(socket_.options, SOL_SOCKET, SO_REUSEPORT) != 0;
+    bool shared = number_of(socket_.options, SOL_SOCKET, SO_REUSEPORT) != 0;
     if (shared && has_port())
       lose("reuseport_rank", "not known: " + why(view_.diag_error, "sock_diag"));
   }
@@ -213,11 +158,9 @@ class Dumper {
       return;
     }
     const Endpoint& local = *socket_.local;
-    if (!socket_.peer) socket_.address_chosen = !is_default_wildcard(local.address);
-    // Binding to an IPv6 address would have switched IPV6_V6ONLY on.
-    if (socket_.peer && local.address.family() == Family::kIpv6 &&
-        number(socket_.options, IPPROTO_IPV6, IPV6_V6ONLY) == 0)
-      socket_.address_chosen = false;
+    bool v6only = number_of(socket_.options, IPPROTO_IPV6, IPV6_V6ONLY) != 0;
+    socket_.address_chosen =
+        internal::address_choice(socket_.domain, local, socket_.peer.has_value(), v6only);
     if (local.port == 0) socket_.port_chosen = false;
     if (local.port != 0 && view_.ports && !view_.ports->contains(local.port))
       socket_.port_chosen = true;
@@ -227,12 +170,8 @@ class Dumper {
       lose("local port", "whether the program chose it, and so keeps it when it disconnects");
   }
 
-  bool is_default_wildcard(const IpAddress& address) const {
-    return address == IpAddress::any(socket_.domain == AF_INET ? Family::kIpv4 : Family::kIpv6);
-  }
-
   Result<void> read_errors() {
-    has_error_ = (polled() & POLLERR) != 0;
+    has_error_ = (internal::poll_now(fd_) & POLLERR) != 0;
     if (!has_error_) return {};
     if (!options_.take_errors) {
       lose("pending_error",
@@ -241,21 +180,11 @@ class Dumper {
     }
     SOCKREPAIR_TRY_ASSIGN(int pending, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_ERROR));
     if (pending != 0) socket_.pending_error = pending;
-    SOCKREPAIR_TRY_ASSIGN(std::size_t entries, drain_error_queue());
+    SOCKREPAIR_TRY_ASSIGN(std::size_t entries, internal::drain_error_queue(fd_));
     if (entries != 0)
       lose("error queue", std::to_string(entries) + (entries == 1 ? " entry" : " entries"));
     has_error_ = false;
     return {};
-  }
-
-  Result<std::size_t> drain_error_queue() const {
-    for (std::size_t entries = 0;; ++entries) {
-      msghdr message{};
-      Result<std::size_t> got = sys::recvmsg(fd_, message, MSG_ERRQUEUE | MSG_DONTWAIT);
-      if (got) continue;
-      if (got.error().code == EAGAIN) return entries;
-      return got.error();
-    }
   }
 
   Result<void> read_send_queue() {
@@ -281,7 +210,8 @@ class Dumper {
   Result<void> read_receive_queue() {
     if (!options_.receive_queue) return {};
     ReceiveQueueDumpOptions how = options_.receive;
-    if (has_error_ && (polled() & POLLIN) == 0 && !socket_.receive_shutdown) return {};
+    if (has_error_ && (internal::poll_now(fd_) & POLLIN) == 0 && !socket_.receive_shutdown)
+      return {};
     // Peeking would take the pending error.
     if (has_error_ && how.method == Method::kStock) return error_in_the_way("Method::kStock");
     if (has_error_) how.method = Method::kKernel;
@@ -312,10 +242,7 @@ class Dumper {
   }
 
   void read_interfaces() {
-    for (const OptionValue& option : socket_.options) {
-      const SocketOption* row = find_socket_option(option.level, option.name);
-      add_interface(internal::interface_of(row->type, option.value).value_or(0));
-    }
+    internal::add_interfaces_of(fd_, socket_.options, socket_.interfaces);
     for (const Membership& membership : socket_.memberships) add_interface(membership.ifindex);
     if (socket_.local) add_interface(socket_.local->scope);
     if (socket_.peer) add_interface(socket_.peer->scope);
@@ -328,20 +255,10 @@ class Dumper {
   }
 
   void add_interface(std::uint32_t index) {
-    if (index == 0) return;
-    for (const InterfaceName& known : socket_.interfaces)
-      if (known.index == index) return;
-    Result<std::string> name = internal::interface_name(fd_, index);
-    // One that has gone since: its index is all there is.
-    if (name) socket_.interfaces.push_back({index, *std::move(name)});
+    internal::add_interface(fd_, index, socket_.interfaces);
   }
 
   bool has_port() const { return socket_.local && socket_.local->port != 0; }
-
-  short polled() const {
-    pollfd poll_fd{fd_, POLLIN | POLLRDHUP, 0};
-    return ::poll(&poll_fd, 1, 0) == 1 ? poll_fd.revents : static_cast<short>(0);
-  }
 
   void lose(const char* subject, std::string what) {
     socket_.losses.push_back(loss_of(subject, std::move(what)));
@@ -363,14 +280,6 @@ class Dumper {
 
 // --- checks ---
 
-Error refuse(int code, const std::string& member, const std::string& why) {
-  return Error{code, member + ": " + why};
-}
-
-bool family_fits(const IpAddress& address, int domain) {
-  return domain == AF_INET6 || address.family() == Family::kIpv4;
-}
-
 Result<void> check_membership(const Membership& membership, int domain) {
   std::string member = "memberships, " + membership.group.to_string();
   if (!membership.group.is_multicast() || !family_fits(membership.group, domain))
@@ -386,47 +295,17 @@ Result<void> check_membership(const Membership& membership, int domain) {
   return {};
 }
 
-Result<void> check_names(const UdpSocket& socket) {
-  if (socket.local && !family_fits(socket.local->address, socket.domain))
-    return refuse(EINVAL, "local", "IPv6, must be IPv4 on an AF_INET socket");
-  if (socket.peer && !family_fits(socket.peer->address, socket.domain))
-    return refuse(EINVAL, "peer", "IPv6, must be IPv4 on an AF_INET socket");
-  if (socket.peer && (!socket.local || socket.local->port == 0))
-    return refuse(EINVAL, "local", "no port, a connected socket has one");
-  if (!socket.peer && socket.peer_flowinfo != 0)
-    return refuse(EINVAL, "peer_flowinfo",
-                  std::to_string(socket.peer_flowinfo) + ", must be 0 without a peer");
-  if (socket.domain == AF_INET && socket.peer_flowinfo != 0)
-    return refuse(EINVAL, "peer_flowinfo",
-                  std::to_string(socket.peer_flowinfo) + ", must be 0 on an AF_INET socket");
-  if (socket.local && !socket.peer && socket.address_chosen == false &&
-      !socket.local->address.is_any())
-    return refuse(EINVAL, "address_chosen",
-                  "false, an address that is not the wildcard is chosen or comes with a peer");
-  return {};
-}
-
-Result<void> check_interfaces(const UdpSocket& socket) {
-  for (const InterfaceName& row : socket.interfaces) {
-    if (row.index == 0 || row.name.empty() || row.name.size() >= IFNAMSIZ)
-      return refuse(EINVAL, "interfaces",
-                    "index " + std::to_string(row.index) + ", name '" + row.name +
-                        "', must have both, the name 15 bytes at "
-                        "most");
-    for (const InterfaceName& other : socket.interfaces)
-      if (&other != &row && other.index == row.index)
-        return refuse(EINVAL, "interfaces", "index " + std::to_string(row.index) + " twice");
-  }
-  return {};
-}
-
 // Everything that can be said without the kernel.
 Result<void> check_socket(const UdpSocket& socket) {
   if (socket.domain != AF_INET && socket.domain != AF_INET6)
     return refuse(EAFNOSUPPORT, "domain",
                   std::to_string(socket.domain) + ", must be AF_INET or AF_INET6");
-  SOCKREPAIR_TRY(check_names(socket));
-  SOCKREPAIR_TRY(check_interfaces(socket));
+  SOCKREPAIR_TRY(internal::check_names({.domain = socket.domain,
+                                        .local = socket.local,
+                                        .peer = socket.peer,
+                                        .peer_flowinfo = socket.peer_flowinfo,
+                                        .address_chosen = socket.address_chosen}));
+  SOCKREPAIR_TRY(internal::check_interfaces(socket.interfaces));
   for (const Membership& membership : socket.memberships)
     SOCKREPAIR_TRY(check_membership(membership, socket.domain));
   SOCKREPAIR_TRY(internal::check_option_values(socket.options));
@@ -523,55 +402,11 @@ class Restorer {
       local.address = IpAddress::any(socket_.domain == AF_INET ? Family::kIpv4 : Family::kIpv6);
       local.scope = 0;
     }
-    if (local.port == 0) return bind_without_port(local);
-    if (!choice_.port) return bind_given_port(local);
-    return bind_to(local);
-  }
-
-  Result<void> bind_to(const Endpoint& local) {
-    Result<void> bound = sys::bind(fd_, SocketAddress(local, socket_.domain));
-    if (bound) return bound;
-    return refuse(bound.error().code, "local",
-                  local.to_string() + limit_of_bind(bound.error().code));
-  }
-
-  static const char* limit_of_bind(int code) {
-    switch (code) {
-      case EADDRINUSE:
-        return ", must be free, or be shared with SO_REUSEADDR or SO_REUSEPORT by all its sockets";
-      case EADDRNOTAVAIL:
-        return ", must be an address of this host, or needs IP_FREEBIND or IP_TRANSPARENT";
-      case EACCES:
-        return ", needs CAP_NET_BIND_SERVICE";
-      default:
-        return ", refused by bind(2)";
-    }
-  }
-
-  // An address and no port: what is left of bind(2) to port 0 after a disconnect.
-  Result<void> bind_without_port(const Endpoint& local) {
-    internal::BorrowedOptions borrowed(fd_);
-    SOCKREPAIR_TRY(borrowed.set(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1));
-    SOCKREPAIR_TRY(bind_to(local));
-    return borrowed.put_back();
-  }
-
-  // Has the kernel choose the port from a range of one, so that it is not the program's choice.
-  Result<void> bind_given_port(const Endpoint& local) {
-    std::optional<PortRange> ports = read_port_range();
-    if (!ports || !ports->contains(local.port))
-      return choose_port("not in net.ipv4.ip_local_port_range");
-
-    internal::BorrowedOptions borrowed(fd_);
-    std::uint32_t only = local.port | std::uint32_t{local.port} << 16;
-    Result<void> set = borrowed.set(IPPROTO_IP, IP_LOCAL_PORT_RANGE, only);
-    if (!set) return choose_port(set.error().describe());
-    SOCKREPAIR_TRY(borrowed.set(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0));
-    Endpoint any_port = local;
-    any_port.port = 0;
-    if (!sys::bind(fd_, SocketAddress(any_port, socket_.domain)))
-      return choose_port("the kernel would not choose it");
-    return borrowed.put_back();
+    if (local.port == 0) return internal::bind_without_port(fd_, socket_.domain, local);
+    if (choice_.port) return internal::bind_to(fd_, socket_.domain, local);
+    SOCKREPAIR_TRY_ASSIGN(std::optional<std::string> obstacle,
+                          internal::bind_given_port(fd_, socket_.domain, local));
+    return obstacle ? choose_port(*obstacle) : Result<void>();
   }
 
   Result<void> choose_port(const std::string& why) {
@@ -584,12 +419,8 @@ class Restorer {
   Result<void> connect() {
     if (!socket_.peer) return {};
     SOCKREPAIR_TRY_ASSIGN(Endpoint peer, here(*socket_.peer));
-    SocketAddress to(peer, socket_.domain);
-    if (socket_.domain == AF_INET6) {
-      auto* sin6 = reinterpret_cast<sockaddr_in6*>(to.mutable_get());
-      sin6->sin6_flowinfo = htonl(socket_.peer_flowinfo);
-    }
-    Result<void> connected = sys::connect(fd_, to);
+    Result<void> connected =
+        sys::connect(fd_, internal::peer_address(peer, socket_.domain, socket_.peer_flowinfo));
     if (!connected) {
       return refuse(connected.error().code, "peer",
                     peer.to_string() + ", needs a route from " + socket_.local->to_string());

@@ -91,7 +91,8 @@ std::string UdpSocket::describe() const {
   text += queues_text(*this);
   for (const Loss& loss : losses) text += line("loss", loss.describe());
   for (const sockrepair::SocketOption& row : socket_options())
-    if (row.reading == OptionReading::kHidden && (!row.ipv6_only || domain == AF_INET6))
+    if (row.reading == OptionReading::kHidden && row.moment != OptionMoment::kNever &&
+        (!row.ipv6_only || domain == AF_INET6))
       text += line("not told by the kernel", row.full_name());
   return text;
 }

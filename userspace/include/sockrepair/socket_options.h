@@ -13,15 +13,15 @@
 #include "sockrepair/loss.h"
 #include "sockrepair/result.h"
 
-// The options of a UDP socket, as one table: what can be read is read from one socket and set on
-// another; what cannot is in the table as well, with the reason.
+// The options of UDP and TCP sockets, as one table: what can be read is read from one socket and
+// set on another; what cannot is in the table as well, with the reason.
 //
 //   Result<OptionsRead> read = read_socket_options(old_socket);
 //   if (!read) return read.error();
 //   Result<std::vector<Loss>> losses = apply_socket_options(new_socket, read->values);
 //   if (!losses) return losses.error();
 //
-// dump_udp_socket() and restore_udp_socket() of udp_socket.h do this at the right moments; use the
+// Dump and restore, of udp_socket.h and tcp_socket.h, do this at the right moments; use the
 // functions here to look at options, or to bring a socket's options over to one that is bound.
 //
 // Functions take a descriptor that stays the caller's. They do not throw, and are thread-safe for
@@ -48,6 +48,9 @@ enum class OptionType : std::uint8_t {
   kPacketInfo,    // struct in6_pktinfo
   kProgram,       // a descriptor of a program
   kPolicy,        // struct xfrm_userpolicy_info
+  kTrafficClass,  // int; on TCP sockets without the ECN bits, which belong to the connection
+  kName,          // 1 to 15 bytes of a name
+  kSegmentSize,   // int, bytes; 0: not set
 };
 
 // What getsockopt(2) tells about an option.
@@ -60,8 +63,11 @@ enum class OptionReading : std::uint8_t {
 
 // When an option has to be set on a new socket.
 enum class OptionMoment : std::uint8_t {
-  kBeforeBind,   // so that the first datagram that arrives finds it, or bind(2) needs it
-  kAfterQueues,  // would drop, take or hide datagrams that are put into the queues
+  kNever,        // sockets of this protocol do not have it, or it does nothing there
+  kBeforeBind,   // so that what arrives first finds it, or bind(2) needs it
+  kUnconnected,  // before bind(2), and not on a socket that has or begins a connection
+  kConnected,    // once connected; on other sockets before they are bound
+  kAfterQueues,  // would drop, take or hide data that is put into the queues
 };
 
 // One row of the table.
@@ -71,7 +77,7 @@ struct SocketOption {
   const char* text;  // "SO_MARK"
   OptionType type;
   OptionReading reading;
-  OptionMoment moment;
+  OptionMoment moment;  // of a UDP socket
   // Whether only AF_INET6 sockets have it.
   bool ipv6_only;
   // What has to be there for it to be set to anything but its default, for an error: "CAP_NET_RAW
@@ -82,13 +88,16 @@ struct SocketOption {
   // What a person has to know about it: order within the moment, what reading leaves out. May be
   // empty.
   const char* note;
+  OptionMoment tcp_moment = OptionMoment::kBeforeBind;  // of a TCP socket
 
+  // When it is set on a socket of this protocol, IPPROTO_UDP or IPPROTO_TCP.
+  OptionMoment moment_of(int protocol) const;
   // "SOL_SOCKET, SO_MARK"
   std::string full_name() const;
 };
 
-// All options of a UDP socket that setsockopt(2) takes, in the order in which they are to be set:
-// by moment, and within a moment so that none undoes another.
+// All options of UDP and TCP sockets that setsockopt(2) takes, in the order in which they are to be
+// set: by moment, and within a moment so that none undoes another.
 std::span<const SocketOption> socket_options();
 
 // The row, nullptr if there is none.
@@ -134,7 +143,8 @@ struct OptionsRead {
   std::vector<Loss> losses;
 };
 
-// Reads every option that can be read. The socket stays as it is.
+// Reads every option that can be read of the socket `fd`, UDP or TCP, which stays as it is. A TCP
+// socket in repair mode shows another SO_REUSEADDR and TCP_MAXSEG than its own.
 //
 // Whether SO_TXTIME is on is asked by a send that the kernel goes through only (MSG_PROBE). An
 // unbound socket is not asked, since that would bind it.
@@ -148,7 +158,7 @@ enum class Refusal : std::uint8_t {
 
 struct ApplyOptions {
   Refusal refusal = Refusal::kFail;
-  // Only options of these moments.
+  // Only options of these moments, by the protocol of the socket.
   OptionMoment first = OptionMoment::kBeforeBind;
   OptionMoment last = OptionMoment::kAfterQueues;
   // The names of the interfaces whose indices are in the values. An index without a name here is
@@ -156,7 +166,7 @@ struct ApplyOptions {
   std::span<const InterfaceName> interfaces;
 };
 
-// Makes the options of the UDP socket `fd` those of `values`, in the order of the table; their own
+// Makes the options of the socket `fd` those of `values`, in the order of the table; their own
 // order does not matter. An option that has the value already is left alone, one that is set is
 // read back. All values are checked (length, twice the same, no row) before the first is set:
 // EINVAL, whatever `refusal` says.

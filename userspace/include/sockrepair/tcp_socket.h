@@ -3,8 +3,10 @@
 #define SOCKREPAIR_TCP_SOCKET_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sockrepair/address.h"
@@ -191,6 +193,27 @@ struct TcpSocket {
 // end of file, writing EPIPE. A listener, or a socket that has no connection, is as it was.
 TcpSocket without_connection(const TcpSocket& socket);
 
+namespace internal {
+class TcpDiag;
+}
+
+// What sock_diag(7) tells of all TCP sockets of a network namespace at once: for who dumps many of
+// them, so that it need not be asked for each. A value that may be used by several threads.
+class TcpSurvey {
+ public:
+  // The namespace of the socket `fd`. EPERM and the like as for dump_tcp_socket(), which does not
+  // mind, and then says what it could not see.
+  static Result<TcpSurvey> take(int fd);
+
+  // For the library itself.
+  const internal::TcpDiag& diag() const { return *diag_; }
+
+ private:
+  explicit TcpSurvey(std::shared_ptr<const internal::TcpDiag> diag) : diag_(std::move(diag)) {}
+
+  std::shared_ptr<const internal::TcpDiag> diag_;
+};
+
 struct TcpDumpOptions {
   // Leave a connection in repair mode, in which close(2) sends nothing: for a socket that will be
   // closed. Other sockets do not know the mode. It ends with resume_tcp_source(). After an error of
@@ -203,6 +226,8 @@ struct TcpDumpOptions {
   bool take_errors = false;
   // Use TCP_REPAIR_CB where the kernel has it. Off: as on a kernel without it.
   bool control_block = true;
+  // Of the namespace of the socket, taken after the socket was made. Not owned; nullptr: none.
+  const TcpSurvey* survey = nullptr;
 };
 
 // Dumps the TCP socket `fd`, which stays the caller's and as it was.
@@ -254,6 +279,10 @@ struct TcpRestoreOptions {
   bool control_block = true;
 
   std::vector<AddressRewrite> rewrites;
+
+  // The caller drops the segments of the connection until it is restored. Otherwise the new socket
+  // does, which takes two more calls.
+  bool segments_dropped = false;
 
   // A connection stays in repair mode, and SYN_SENT unconnected, until resume_tcp_socket(): nothing
   // is sent before. For who restores many sockets, and then lets segments pass.
