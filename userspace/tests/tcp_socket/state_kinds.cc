@@ -21,8 +21,8 @@ namespace {
 const std::string kPeerText(5000, 'p');
 const std::string kOurText(4321, 'o');
 const std::string kUnsentText(123, 'u');
-// More than the smallest receive buffer takes.
-const std::string kMuch(100000, 'm');
+// More than a receive buffer takes that nobody reads from.
+const std::string kMuch(400000, 'm');
 
 // The peer hears nothing until unblock().
 Result<void> deaf(const Fd& fd) {
@@ -209,8 +209,7 @@ Result<void> finish_fin_wait1(Pair& pair) {
 
 // The peer has no room for what is ahead of the FIN.
 Result<void> fin_unsent(Pair& pair) {
-  SOCKREPAIR_TRY(sys::setsockopt(pair.peer.get(), SOL_SOCKET, SO_RCVBUF, 4096));
-  SOCKREPAIR_TRY(sys::setsockopt(pair.ours.get(), SOL_SOCKET, SO_SNDBUF, 1 << 20));
+  SOCKREPAIR_TRY(sys::setsockopt(pair.ours.get(), SOL_SOCKET, SO_SNDBUFFORCE, 1 << 20));
   SOCKREPAIR_TRY(say(pair.ours, kMuch));
   SOCKREPAIR_TRY(sys::shutdown(pair.ours.get(), SHUT_WR));
   return wait_until("the window is full", Deadline::after(kPatience), [&] {
