@@ -63,6 +63,8 @@ int tcp_witness_read(struct bpf_iter__task_file* ctx) {
     return 0;
 
   ++found;
+  snapshot.jiffies = bpf_jiffies64();
+  snapshot.monotonic_ns = bpf_ktime_get_ns();
   read_tcp_sock((struct tcp_sock*)sk);
   return 0;
 }

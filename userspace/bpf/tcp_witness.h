@@ -52,6 +52,9 @@ struct tcp_witness_snapshot {
 #define TCP_WITNESS_MEMBER(base, type, name, bitfield) type name;
   TCP_WITNESS_BITFIELDS(TCP_WITNESS_MEMBER)
 #undef TCP_WITNESS_MEMBER
+  /* The clocks when it was taken, just before all else was read: what stamps are compared with. */
+  __u64 jiffies;
+  __u64 monotonic_ns;
   /* struct tcp_sock or tcp6_sock: struct sock, inet_sock and inet_connection_sock are in it. */
   __u32 size;
   __u8 sock[TCP_WITNESS_MAX_SOCK];
