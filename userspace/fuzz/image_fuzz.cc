@@ -87,7 +87,7 @@ void mutate(std::vector<RawRecord>* records, size_t room, std::minstd_rand& rand
                       RawRecord(record));
       return;
     case 3:
-      record.type = static_cast<uint32_t>(random() % 9);
+      record.type = static_cast<uint32_t>(random() % 10);
       return;
     default: {
       std::string body = record.body;

@@ -22,6 +22,7 @@ std::vector<std::pair<std::string, std::vector<ImageEntry>>> seeds() {
   return {{"full", full},
           {"ipv4", {full[0], full[1]}},
           {"ipv6", {full[0], full[2]}},
+          {"tcp", sockrepair::test::tcp_sample()},
           {"small", sockrepair::test::small_sample()},
           {"empty", {}}};
 }

@@ -7,6 +7,7 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 
 #include "no_throw.h"
 #include "proc_fs.h"
+#include "sockrepair/connection_lock.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 #include "uapi.h"
@@ -107,8 +109,10 @@ Result<void> probe_freezer() {
   });
 }
 
-Result<void> probe_udp_diag() {
-  return internal::no_throw([]() -> Result<void> {
+// Whether sock_diag(7) lists sockets of a protocol over IPv4.
+Result<void> probe_diag(std::uint8_t protocol, const std::string& name) {
+  return internal::no_throw([&]() -> Result<void> {
+    const std::string call = "sock_diag(AF_INET, " + name + ")";
     SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG));
     // A dump of the sockets in none of all states: done at once, with the kernel's errno.
     struct {
@@ -119,7 +123,7 @@ Result<void> probe_udp_diag() {
     message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
     message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     message.request.sdiag_family = AF_INET;
-    message.request.sdiag_protocol = IPPROTO_UDP;
+    message.request.sdiag_protocol = protocol;
     iovec part{&message, sizeof(message)};
     msghdr sent{};
     sent.msg_iov = &part;
@@ -137,8 +141,43 @@ Result<void> probe_udp_diag() {
     SOCKREPAIR_TRY_ASSIGN(std::size_t size, sys::recvmsg(fd.get(), received, 0));
     if (size < sizeof(answer.header) + sizeof(answer.code) ||
         (answer.header.nlmsg_type != NLMSG_DONE && answer.header.nlmsg_type != NLMSG_ERROR))
-      return Error{EPROTO, "the answer of sock_diag(AF_INET, IPPROTO_UDP)"};
-    if (answer.code != 0) return Error{-answer.code, "sock_diag(AF_INET, IPPROTO_UDP)"};
+      return Error{EPROTO, "the answer of " + call};
+    if (answer.code != 0) return Error{-answer.code, call};
+    return {};
+  });
+}
+
+Result<void> probe_udp_diag() {
+  return probe_diag(IPPROTO_UDP, "IPPROTO_UDP");
+}
+
+Result<void> probe_tcp_diag() {
+  return probe_diag(IPPROTO_TCP, "IPPROTO_TCP");
+}
+
+Result<void> probe_tcp_repair() {
+  return internal::no_throw([]() -> Result<void> {
+    SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
+    return sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_REPAIR, 1);
+  });
+}
+
+// A kernel that has it refuses it with EPERM outside of repair mode.
+Result<void> probe_control_block() {
+  return internal::no_throw([]() -> Result<void> {
+    SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
+    std::array<char, 512> nothing{};
+    Result<socklen_t> got =
+        sys::getsockopt_bytes(fd.get(), IPPROTO_TCP, TCP_REPAIR_CB, nothing.data(),
+                              static_cast<socklen_t>(nothing.size()));
+    if (!got && got.error().code != EPERM) return got.error();
+    return sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_REPAIR, 1);
+  });
+}
+
+Result<void> probe_connection_lock() {
+  return internal::no_throw([]() -> Result<void> {
+    SOCKREPAIR_TRY(ConnectionLock::create());
     return {};
   });
 }
@@ -171,6 +210,16 @@ constexpr Feature kFeatures[] = {
      "without udp-receive-queue, only the first waiting datagram is dumped", probe_peek_offset},
     {"transparent", "IP_TRANSPARENT, with CAP_NET_ADMIN or CAP_NET_RAW",
      "without udp-receive-queue, no datagram from another host is restored", probe_transparent},
+    {"tcp-repair", "TCP_REPAIR, Linux 3.5, with CAP_NET_ADMIN",
+     "no TCP connection is dumped or restored", probe_tcp_repair},
+    {"tcp-control-block", "TCP_REPAIR_CB, with CAP_NET_ADMIN",
+     "connections begin anew with the path, timers and urgent data; those that are being closed "
+     "are "
+     "refused",
+     probe_control_block},
+    {"connection-lock", "nftables with owned tables, Linux 5.12, and libnftables.so.1",
+     "segments of connections have to be dropped by other means (--no-lock), or peers get a reset",
+     probe_connection_lock},
     {"pidfd-getfd", "pidfd_getfd(2), Linux 5.6", "no dump of another process", probe_pidfd},
     {"ptrace", "CAP_SYS_PTRACE", "a dump only of one's own processes, if they permit it",
      probe_ptrace},
@@ -182,6 +231,9 @@ constexpr Feature kFeatures[] = {
     {"udp-diag", "sock_diag(7) of UDP sockets, CONFIG_INET_UDP_DIAG",
      "whether an address was chosen, and the order in a SO_REUSEPORT group, stay unknown",
      probe_udp_diag},
+    {"tcp-diag", "sock_diag(7) of TCP sockets, CONFIG_INET_TCP_DIAG",
+     "what belongs to no process, and the order in a SO_REUSEPORT group, stay unknown",
+     probe_tcp_diag},
     {"socket-netns", "ioctl SIOCGSKNS, Linux 4.10, with CAP_NET_ADMIN",
      "sockets of other network namespaces are not dumped in full", probe_netns_of_socket},
     {"netns-cookie", "SO_NETNS_COOKIE, Linux 5.14",

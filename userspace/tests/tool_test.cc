@@ -95,6 +95,7 @@ MATCHER_P2(FailedWith, status, text, "exit status " + std::to_string(status) + "
 //   kFirst, kFirst + 9   UDP, bound to kPort, "one" and "two" wait
 //   kFirst + 1           UDP, bound to kPort + 1
 //   kFirst + 2           TCP, listens
+//   kFirst + 3           a raw socket for the protocol number of UDP, which is no UDP socket
 class ToolTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -109,6 +110,7 @@ class ToolTest : public ::testing::Test {
       Result<Fd> listener = sys::socket(AF_INET, SOCK_STREAM, 0);
       ::listen(listener->get(), 5);
       hold_as(*std::move(listener), kFirst + 2);
+      hold_as(*sys::socket(AF_INET, SOCK_RAW, IPPROTO_UDP), kFirst + 3);
       std::thread([] { ::poll(nullptr, 0, -1); }).detach();
       line.say("ready");
       line.wait_for_end();
@@ -162,16 +164,19 @@ class ToolTest : public ::testing::Test {
 class DumpTest : public ToolTest {};
 class RestoreTest : public ToolTest {};
 
-TEST_F(DumpTest, TakesEveryUdpSocketOnce) {
+TEST_F(DumpTest, TakesEverySocketOnce) {
   ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--json"}));
   ASSERT_EQ(ran.status, 0) << ::testing::PrintToString(ran);
   Json report = Json::parse(ran.out);
-  EXPECT_EQ(report["sockets"], 2);
+  EXPECT_EQ(report["sockets"], 3);
+  EXPECT_EQ(report["tcp"], 1);
+  EXPECT_EQ(report["listeners"], 1);
+  EXPECT_EQ(report["connections"], 0);
   EXPECT_EQ(report["waiting"], 2);
   EXPECT_EQ(report["under_construction"], 0);
   EXPECT_EQ(report["stopped_by"], "SIGSTOP");
   EXPECT_EQ(report["pid"], target_->pid());
-  EXPECT_EQ(sockets().size(), 2U);
+  EXPECT_EQ(sockets().size(), 3U);
   struct stat status {};
   ASSERT_EQ(::stat(image().c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
@@ -184,8 +189,12 @@ TEST_F(DumpTest, TakesEveryUdpSocketOnce) {
 
 TEST_F(DumpTest, ReportsForPeople) {
   ASSERT_OK_AND_ASSIGN(Ran ran, dump());
-  EXPECT_THAT(ran.out, AllOf(StartsWith(image() + ": 2 UDP sockets of process " + pid()),
-                             HasSubstr("2 datagrams waiting, 0 under construction"),
+  EXPECT_THAT(ran.out, AllOf(StartsWith(image() +
+                                        ": 2 UDP sockets (2 datagrams waiting, 0 under "
+                                        "construction), 1 TCP socket (1 listening, 0 "
+                                        "connected, 0 bytes to be read, 0 to be "
+                                        "acknowledged) of process " +
+                                        pid()),
                              HasSubstr("left as it was (SIGSTOP, ")));
 }
 
@@ -193,7 +202,7 @@ TEST_F(DumpTest, WritesToStdout) {
   ASSERT_OK_AND_ASSIGN(Ran ran, run({"dump", "--pid", pid(), "-o", "-"}));
   ASSERT_EQ(ran.status, 0) << ran.err;
   std::ofstream(image(), std::ios::binary) << ran.out;
-  EXPECT_EQ(sockets().size(), 2U);
+  EXPECT_EQ(sockets().size(), 3U);
   EXPECT_THAT(ran.err, HasSubstr("2 UDP sockets"));
 }
 
@@ -256,8 +265,9 @@ TEST_F(DumpTest, NamesWhoKeepsASocket) {
 TEST_F(DumpTest, RefusesAndLeavesNothing) {
   EXPECT_THAT(dump({"--fd", "777"}),
               FailedWith(1, HasSubstr("--fd 777: the process has no such socket: EBADF")));
-  EXPECT_THAT(dump({"--fd", std::to_string(kFirst + 2)}),
-              FailedWith(1, HasSubstr("descriptor 202: not a UDP socket: EPROTONOSUPPORT")));
+  EXPECT_THAT(
+      dump({"--fd", std::to_string(kFirst + 3)}),
+      FailedWith(1, HasSubstr("descriptor 203: neither a UDP nor a TCP socket: EPROTONOSUPPORT")));
   EXPECT_THAT(directory_->entries(), IsEmpty());
   EXPECT_THAT(run({"dump", "--pid", pid(), "-o", directory_->file("none/all.img")}),
               FailedWith(1, HasSubstr("ENOENT")));
@@ -269,7 +279,8 @@ TEST_F(DumpTest, RefusesAndLeavesNothing) {
     line.say("ready");
     line.wait_for_end();
   });
-  EXPECT_THAT(dump(), FailedWith(1, HasSubstr("process " + pid() + " has no UDP socket")));
+  EXPECT_THAT(dump(),
+              FailedWith(1, HasSubstr("process " + pid() + " has no such UDP or TCP socket")));
   EXPECT_THAT(directory_->entries(), IsEmpty());
 }
 
@@ -278,7 +289,7 @@ TEST_F(DumpTest, KeepsAnOlderImageWhenItFails) {
   EXPECT_THAT(dump({"--fd", "777"}), Exited(1));
   EXPECT_THAT(sockrepair::internal::read_small_file(image()), IsOkAndHolds("older"));
   EXPECT_THAT(dump(), Exited(0));
-  EXPECT_EQ(sockets().size(), 2U);
+  EXPECT_EQ(sockets().size(), 3U);
   EXPECT_THAT(directory_->entries(), ElementsAre("all.img"));
 }
 
@@ -452,9 +463,10 @@ TEST_F(RestoreTest, GivesTheSameNumbers) {
   ASSERT_THAT(dump({"--kill"}), Exited(0));
   ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
   ASSERT_OK_AND_ASSIGN(std::vector<HeldSocket> held, program.sockets());
-  ASSERT_EQ(held.size(), 2U);
+  ASSERT_EQ(held.size(), 3U);
   EXPECT_THAT(held[0].numbers, ElementsAre(kFirst, kFirst + 9));
   EXPECT_THAT(held[1].numbers, ElementsAre(kFirst + 1));
+  EXPECT_THAT(held[2].numbers, ElementsAre(kFirst + 2));
   ASSERT_OK_AND_ASSIGN(Fd first, program.take(kFirst + 9));
   EXPECT_THAT(waiting(first), ElementsAre("one", "two"));
   // It is reached where it was.
@@ -466,13 +478,14 @@ TEST_F(RestoreTest, GivesTheSameNumbers) {
 TEST_F(RestoreTest, GivesListenFds) {
   ASSERT_THAT(dump({"--kill"}), Exited(0));
   ASSERT_RESTORED(program, {"restore", "--listen-fds", image(), "--", "sleep", "1000"});
-  EXPECT_EQ(program.variable("LISTEN_FDS"), "2");
+  EXPECT_EQ(program.variable("LISTEN_FDS"), "3");
   EXPECT_EQ(program.variable("LISTEN_PID"), std::to_string(program.pid()));
-  EXPECT_EQ(program.variable("LISTEN_FDNAMES"), "udp-200:udp-201");
+  EXPECT_EQ(program.variable("LISTEN_FDNAMES"), "udp-200:udp-201:tcp-202");
   ASSERT_OK_AND_ASSIGN(std::vector<HeldSocket> held, program.sockets());
-  ASSERT_EQ(held.size(), 2U);
+  ASSERT_EQ(held.size(), 3U);
   EXPECT_THAT(held[0].numbers, ElementsAre(3));
   EXPECT_THAT(held[1].numbers, ElementsAre(4));
+  EXPECT_THAT(held[2].numbers, ElementsAre(5));
   ASSERT_OK_AND_ASSIGN(Fd first, program.take(3));
   EXPECT_THAT(waiting(first), ElementsAre("one", "two"));
 }
@@ -522,11 +535,13 @@ TEST_F(RestoreTest, SendsToAUnixSocket) {
   ASSERT_TRUE(connection.valid());
   ASSERT_OK_AND_ASSIGN(Message first, receive_message(connection));
   ASSERT_OK_AND_ASSIGN(Message second, receive_message(connection));
+  ASSERT_OK_AND_ASSIGN(Message third, receive_message(connection));
   ASSERT_OK_AND_ASSIGN(Message end, receive_message(connection));
   ASSERT_OK_AND_ASSIGN(Message nothing, receive_message(connection));
   EXPECT_EQ(first.line, "udp 200,209 127.0.0.1:5000 -\n");
   EXPECT_EQ(second.line, "udp 201 127.0.0.1:5001 -\n");
-  EXPECT_EQ(end.line, "end 2\n");
+  EXPECT_THAT(third.line, StartsWith("tcp 202 0.0.0.0:"));
+  EXPECT_EQ(end.line, "end 3\n");
   EXPECT_EQ(nothing.line, "");
   EXPECT_THAT(waiting(first.descriptor), ElementsAre("one", "two"));
   EXPECT_FALSE(end.descriptor.valid());

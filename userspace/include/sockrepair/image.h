@@ -11,6 +11,7 @@
 
 #include "sockrepair/export.h"
 #include "sockrepair/result.h"
+#include "sockrepair/tcp_socket.h"
 #include "sockrepair/udp_socket.h"
 
 // Sockets in a file: an image. The format is described in Documentation/image.md.
@@ -67,7 +68,7 @@ struct ImageProcess {
 struct ImageSocket {
   // At most kDescriptorsMax, by ascending number, none twice. Empty: nobody held it by a number.
   std::vector<ImageDescriptor> descriptors;
-  UdpSocket socket;
+  std::variant<UdpSocket, TcpSocket> socket;
 
   static constexpr std::size_t kDescriptorsMax = 4096;
 

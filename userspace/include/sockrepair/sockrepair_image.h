@@ -30,8 +30,9 @@ SOCKREPAIR_EXPORT int sockrepair_image_write(int fd, const sockrepair_udp* const
 /*
  * Reads all UDP sockets of an image from `fd`: a regular file from its beginning, whatever its
  * position, and something else to its end. Everything is checked before anything is given out;
- * EBADMSG: not an image, or damaged, the error says where. *sockets becomes an array of *count
- * objects, NULL if there is none; sockrepair_image_free() frees both.
+ * EBADMSG: not an image, or damaged, the error says where. EPROTONOSUPPORT: there is a TCP socket
+ * in it, for which there is no object here. *sockets becomes an array of *count objects, NULL if
+ * there is none; sockrepair_image_free() frees both.
  */
 SOCKREPAIR_EXPORT int sockrepair_image_read(int fd, sockrepair_udp*** sockets, size_t* count,
                                             sockrepair_error** error);

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "c_call.h"
@@ -23,6 +24,7 @@ using sockrepair::ImageReader;
 using sockrepair::ImageSocket;
 using sockrepair::ImageWriter;
 using sockrepair::Result;
+using sockrepair::UdpSocket;
 using sockrepair::internal::c_call;
 using sockrepair::internal::null_pointer;
 
@@ -65,7 +67,12 @@ Result<std::vector<Owned>> read_all(int fd) {
     if (!entry) return sockets;
     auto* socket = std::get_if<ImageSocket>(&*entry);
     if (socket == nullptr) continue;
-    sockets.emplace_back(sockrepair::to_c(std::move(socket->socket)));
+    auto* udp = std::get_if<UdpSocket>(&socket->socket);
+    if (udp == nullptr) {
+      return Error{EPROTONOSUPPORT, "sockrepair_image_read(): socket " +
+                                        std::to_string(sockets.size() + 1) + " is of TCP"};
+    }
+    sockets.emplace_back(sockrepair::to_c(std::move(*udp)));
     if (!sockets.back()) return Error{ENOMEM, "allocation"};
   }
 }

@@ -60,12 +60,25 @@ constexpr EnumRow<Family> kFamilies[] = {{Family::kIpv4, image::FAMILY_IPV4},
 constexpr EnumRow<Direction> kDirections[] = {
     {Direction::kReceive, image::UdpQueueEntry::DIRECTION_RECEIVE},
     {Direction::kSend, image::UdpQueueEntry::DIRECTION_SEND}};
+constexpr EnumRow<TcpState> kTcpStates[] = {
+    {TcpState::kEstablished, image::TcpSocketEntry::STATE_ESTABLISHED},
+    {TcpState::kSynSent, image::TcpSocketEntry::STATE_SYN_SENT},
+    {TcpState::kFinWait1, image::TcpSocketEntry::STATE_FIN_WAIT1},
+    {TcpState::kFinWait2, image::TcpSocketEntry::STATE_FIN_WAIT2},
+    {TcpState::kClose, image::TcpSocketEntry::STATE_CLOSE},
+    {TcpState::kCloseWait, image::TcpSocketEntry::STATE_CLOSE_WAIT},
+    {TcpState::kLastAck, image::TcpSocketEntry::STATE_LAST_ACK},
+    {TcpState::kListen, image::TcpSocketEntry::STATE_LISTEN},
+    {TcpState::kClosing, image::TcpSocketEntry::STATE_CLOSING}};
 
 constexpr std::span<const EnumRow<Family>> enum_rows(Family) {
   return kFamilies;
 }
 constexpr std::span<const EnumRow<Direction>> enum_rows(Direction) {
   return kDirections;
+}
+constexpr std::span<const EnumRow<TcpState>> enum_rows(TcpState) {
+  return kTcpStates;
 }
 
 FieldProblem problem(int code, std::string what) {
@@ -303,7 +316,9 @@ std::optional<FieldProblem> decode(const pb::Message& message, Struct* value) {
 SOCKREPAIR_CODEC(ImageProcess);
 SOCKREPAIR_CODEC(ImageSocket);
 SOCKREPAIR_CODEC(UdpSocket);
-SOCKREPAIR_CODEC(SocketCounts);
+SOCKREPAIR_CODEC(UdpCounts);
+SOCKREPAIR_CODEC(TcpSocket);
+SOCKREPAIR_CODEC(TcpCounts);
 SOCKREPAIR_CODEC(Loss);
 SOCKREPAIR_CODEC(QueueHead);
 SOCKREPAIR_CODEC(PacketHead);

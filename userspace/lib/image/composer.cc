@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -27,6 +28,29 @@ Result<void> check(const pb::Message& message, const std::string& prefix = {}) {
   return Error{wrong->code, message.GetDescriptor()->name() + ": " + prefix +
                                 path_text(*message.GetDescriptor(), wrong->path) + ": " +
                                 wrong->what};
+}
+
+// Before a number is cut to the type that it is stored as.
+Result<void> check_count(const std::string& what, std::size_t count, std::uint64_t max) {
+  if (count <= max) return {};
+  return Error{EMSGSIZE, what + ": " + std::to_string(count) + ", at most " + std::to_string(max)};
+}
+
+Result<UdpCounts> counts_of(const UdpSocket& socket) {
+  return UdpCounts{static_cast<std::uint32_t>(socket.losses.size())};
+}
+
+Result<TcpCounts> counts_of(const TcpSocket& socket) {
+  TcpCounts counts{static_cast<std::uint32_t>(socket.losses.size()), 0, 0};
+  if (!socket.connection) return counts;
+  const TcpConnection& connection = *socket.connection;
+  SOCKREPAIR_TRY(
+      check_count("TcpSocketEntry: received", connection.receive_queue.size(), kQueueBytesMax));
+  SOCKREPAIR_TRY(check_count("TcpSocketEntry: sent", connection.send_queue.size(), kQueueBytesMax));
+  SOCKREPAIR_TRY(check_streams(socket));
+  counts.received = static_cast<std::uint32_t>(connection.receive_queue.size());
+  counts.sent = static_cast<std::uint32_t>(connection.send_queue.size());
+  return counts;
 }
 
 // The part of a UdpPacketEntry that is for a packet of this kind.
@@ -67,37 +91,57 @@ Result<void> ImageComposer::add(const ImageProcess& process) {
 }
 
 Result<void> ImageComposer::add(const ImageSocket& entry) {
+  return std::visit([&](const auto& socket) { return add_socket(entry, socket); }, entry.socket);
+}
+
+template <typename Socket>
+Result<void> ImageComposer::add_socket(const ImageSocket& entry, const Socket& socket) {
+  typename Table<Socket>::Message message;
+  const std::string& name = message.GetDescriptor()->name();
   if (totals_.processes == 0)
-    return Error{EINVAL, "UdpSocketEntry: there must be a ProcessEntry before it"};
-  const UdpSocket& socket = entry.socket;
-  if (socket.losses.size() > kLossesMax) {
-    return Error{EMSGSIZE, "UdpSocketEntry: losses: " + std::to_string(socket.losses.size()) +
-                               ", at most " + std::to_string(kLossesMax)};
-  }
-  image::UdpSocketEntry message;
+    return Error{EINVAL, name + ": there must be a ProcessEntry before it"};
+  SOCKREPAIR_TRY(check_count(name + ": losses", socket.losses.size(), kLossesMax));
+  SOCKREPAIR_TRY_ASSIGN(typename SocketKind<Socket>::Counts counts, counts_of(socket));
   encode(entry, &message);
   encode(socket, &message);
-  encode(SocketCounts{static_cast<std::uint32_t>(socket.losses.size())}, &message);
+  encode(counts, &message);
   SOCKREPAIR_TRY(check<ImageSocket>(message));
-  SOCKREPAIR_TRY(check<UdpSocket>(message));
-  SOCKREPAIR_TRY(add_message(RecordType::kSocket, message));
+  SOCKREPAIR_TRY(check<Socket>(message));
+  SOCKREPAIR_TRY(add_message(SocketKind<Socket>::record, message));
 
   for (const Loss& loss : socket.losses) SOCKREPAIR_TRY(add_record(RecordType::kLoss, loss));
+  SOCKREPAIR_TRY(add_rest(socket));
+  ++totals_.sockets;
+  return {};
+}
+
+Result<void> ImageComposer::add_rest(const UdpSocket& socket) {
   SOCKREPAIR_TRY(add_queue(Direction::kReceive,
                            std::span<const ReceivedDatagram>(socket.receive_queue.datagrams)));
   std::span<const SendQueue> sent;
   if (socket.send_queue) sent = std::span(&*socket.send_queue, 1);
-  SOCKREPAIR_TRY(add_queue(Direction::kSend, sent));
-  ++totals_.sockets;
+  return add_queue(Direction::kSend, sent);
+}
+
+Result<void> ImageComposer::add_rest(const TcpSocket& socket) {
+  if (!socket.connection) return {};
+  SOCKREPAIR_TRY(add_stream(socket.connection->receive_queue));
+  return add_stream(socket.connection->send_queue);
+}
+
+Result<void> ImageComposer::add_stream(std::span<const std::uint8_t> bytes) {
+  totals_.bytes += bytes.size();
+  while (!bytes.empty()) {
+    std::span<const std::uint8_t> part = bytes.first(std::min<std::size_t>(bytes.size(), kDataMax));
+    SOCKREPAIR_TRY(records_.write(RecordType::kData, part));
+    bytes = bytes.subspan(part.size());
+  }
   return {};
 }
 
 template <typename Packet>
 Result<void> ImageComposer::add_queue(Direction direction, std::span<const Packet> packets) {
-  if (packets.size() > kDatagramsMax) {
-    return Error{EMSGSIZE, "UdpQueueEntry: packets: " + std::to_string(packets.size()) +
-                               ", at most " + std::to_string(kDatagramsMax)};
-  }
+  SOCKREPAIR_TRY(check_count("UdpQueueEntry: packets", packets.size(), kDatagramsMax));
   QueueHead head{direction, static_cast<std::uint32_t>(packets.size()), 0};
   for (const Packet& packet : packets) head.bytes += packet.payload.size();
   SOCKREPAIR_TRY(add_record(RecordType::kQueue, head));

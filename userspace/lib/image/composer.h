@@ -28,6 +28,12 @@ class ImageComposer {
   template <typename Struct>
   Result<void> add_record(RecordType type, const Struct& value);
   Result<void> add_message(RecordType type, const google::protobuf::Message& message);
+  template <typename Socket>
+  Result<void> add_socket(const ImageSocket& entry, const Socket& socket);
+  // What follows the losses.
+  Result<void> add_rest(const UdpSocket& socket);
+  Result<void> add_rest(const TcpSocket& socket);
+  Result<void> add_stream(std::span<const std::uint8_t> bytes);
   template <typename Packet>
   Result<void> add_queue(Direction direction, std::span<const Packet> packets);
   template <typename Packet>

@@ -48,6 +48,14 @@ Result<void> check_packet(const ReceivedDatagram& datagram, std::size_t index) {
   return check_datagram(datagram, index);
 }
 
+Result<void> check_streams(const TcpSocket& socket) {
+  if (!socket.connection || socket.connection->unsent <= socket.connection->send_queue.size())
+    return {};
+  return Error{EINVAL, "connection.unsent: " + std::to_string(socket.connection->unsent) +
+                           ", at most the " + std::to_string(socket.connection->send_queue.size()) +
+                           " bytes of the send queue"};
+}
+
 Error ImageParser::misplaced(const std::string& must_be) const {
   return bad(record_.place(), "in the wrong place, must be " + must_be);
 }
@@ -87,13 +95,14 @@ Result<void> ImageParser::next(std::optional<ImageEntry>* entry) {
   switch (record_.kind->type) {
     case RecordType::kProcess:
       return read_process(&entry->emplace().emplace<ImageProcess>());
-    case RecordType::kSocket:
-      if (totals_.processes == 0) return misplaced("ProcessEntry or EndEntry");
-      return read_socket(&entry->emplace().emplace<ImageSocket>());
+    case RecordType::kUdpSocket:
+      return read_socket<UdpSocket>(&entry->emplace().emplace<ImageSocket>());
+    case RecordType::kTcpSocket:
+      return read_socket<TcpSocket>(&entry->emplace().emplace<ImageSocket>());
     case RecordType::kEnd:
       return read_end();
     default:
-      return misplaced("ProcessEntry, UdpSocketEntry or EndEntry");
+      return misplaced("ProcessEntry, UdpSocketEntry, TcpSocketEntry or EndEntry");
   }
 }
 
@@ -103,28 +112,59 @@ Result<void> ImageParser::read_process(ImageProcess* process) {
   return {};
 }
 
+template <typename Socket>
 Result<void> ImageParser::read_socket(ImageSocket* entry) {
-  SocketCounts counts;
+  if (totals_.processes == 0) return misplaced("ProcessEntry or EndEntry");
+  const std::string place = record_.place();
+  auto& socket = entry->socket.emplace<Socket>();
+  typename SocketKind<Socket>::Counts counts;
   {
-    image::UdpSocketEntry message;
+    typename Table<Socket>::Message message;
     SOCKREPAIR_TRY(parse(&message));
     auto wrong = decode(message, entry);
-    if (!wrong) wrong = decode(message, &entry->socket);
+    if (!wrong) wrong = decode(message, &socket);
     if (!wrong) wrong = decode(message, &counts);
     if (wrong) return bad_value(record_, *message.GetDescriptor(), {}, *wrong);
   }
-  SOCKREPAIR_TRY(read_losses(counts.losses, &entry->socket));
-  SOCKREPAIR_TRY(read_queue(Direction::kReceive, &entry->socket));
-  SOCKREPAIR_TRY(read_queue(Direction::kSend, &entry->socket));
+  SOCKREPAIR_TRY(read_losses(counts.losses, &socket.losses));
+  SOCKREPAIR_TRY(read_rest(place, counts, &socket));
   ++totals_.sockets;
   return {};
 }
 
-Result<void> ImageParser::read_losses(std::uint32_t count, UdpSocket* socket) {
+Result<void> ImageParser::read_losses(std::uint32_t count, std::vector<Loss>* losses) {
   for (std::uint32_t i = 0; i < count; ++i) {
     SOCKREPAIR_TRY(expect(RecordType::kLoss));
-    SOCKREPAIR_TRY(decode_record(&socket->losses.emplace_back()));
+    SOCKREPAIR_TRY(decode_record(&losses->emplace_back()));
   }
+  return {};
+}
+
+Result<void> ImageParser::read_rest(const std::string&, const UdpCounts&, UdpSocket* socket) {
+  SOCKREPAIR_TRY(read_queue(Direction::kReceive, socket));
+  return read_queue(Direction::kSend, socket);
+}
+
+Result<void> ImageParser::read_rest(const std::string& place, const TcpCounts& counts,
+                                    TcpSocket* socket) {
+  if (socket->connection) {
+    SOCKREPAIR_TRY(read_stream(counts.received, &socket->connection->receive_queue));
+    SOCKREPAIR_TRY(read_stream(counts.sent, &socket->connection->send_queue));
+  } else if (counts.received != 0 || counts.sent != 0) {
+    return bad(place, "field received or sent: must be 0 without a connection");
+  }
+  Result<void> checked = check_streams(*socket);
+  if (!checked) return bad(place, checked.error().what);
+  return {};
+}
+
+Result<void> ImageParser::read_stream(std::uint32_t length, Bytes* stream) {
+  while (stream->size() < length) {
+    auto left = static_cast<std::uint32_t>(length - stream->size());
+    SOCKREPAIR_TRY(read_data(std::min(left, kDataMax), "that the TcpSocketEntry before it leaves"));
+    stream->insert(stream->end(), record_.body.begin(), record_.body.end());
+  }
+  totals_.bytes += length;
   return {};
 }
 
@@ -167,7 +207,7 @@ Result<std::size_t> ImageParser::read_packet(Direction direction, std::size_t in
     FieldPath path{{number}};
     if (auto wrong = decode(fields, packet)) return bad_value(record_, descriptor, path, *wrong);
     std::string place = record_.place();
-    SOCKREPAIR_TRY(read_data(head.length, &packet->payload));
+    SOCKREPAIR_TRY(read_payload(head.length, &packet->payload));
     Result<void> checked = check_packet(*packet, index);
     if (!checked) return bad(place, checked.error().what);
     return {};
@@ -186,13 +226,15 @@ Result<std::size_t> ImageParser::read_packet(Direction direction, std::size_t in
   return std::size_t{head.length};
 }
 
-Result<void> ImageParser::read_data(std::uint32_t length, Bytes* payload) {
+Result<void> ImageParser::read_data(std::uint32_t length, const char* must_be) {
   SOCKREPAIR_TRY(expect(RecordType::kData));
-  if (record_.body.size() != length) {
-    return bad(record_.place(), "field length: " + std::to_string(record_.body.size()) +
-                                    ", must be the " + std::to_string(length) +
-                                    " that the UdpPacketEntry before it says");
-  }
+  if (record_.body.size() == length) return {};
+  return bad(record_.place(), "field length: " + std::to_string(record_.body.size()) +
+                                  ", must be the " + std::to_string(length) + " " + must_be);
+}
+
+Result<void> ImageParser::read_payload(std::uint32_t length, Bytes* payload) {
+  SOCKREPAIR_TRY(read_data(length, "that the UdpPacketEntry before it says"));
   *payload = std::move(record_.body);
   return {};
 }

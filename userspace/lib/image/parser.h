@@ -17,8 +17,9 @@ namespace sockrepair::internal {
 //
 //   image   = header { process { socket } } end
 //   process = ProcessEntry
-//   socket  = UdpSocketEntry { LossEntry } queue queue
+//   socket  = UdpSocketEntry { LossEntry } queue queue | TcpSocketEntry { LossEntry } stream stream
 //   queue   = UdpQueueEntry { UdpPacketEntry data }
+//   stream  = { data }
 //   end     = EndEntry
 class ImageParser {
  public:
@@ -43,12 +44,19 @@ class ImageParser {
   Result<void> decode_record(Struct* value);
 
   Result<void> read_process(ImageProcess* process);
+  template <typename Socket>
   Result<void> read_socket(ImageSocket* entry);
-  Result<void> read_losses(std::uint32_t count, UdpSocket* socket);
+  Result<void> read_losses(std::uint32_t count, std::vector<Loss>* losses);
+  // What follows the losses. `place` is where the record of the socket was.
+  Result<void> read_rest(const std::string& place, const UdpCounts& counts, UdpSocket* socket);
+  Result<void> read_rest(const std::string& place, const TcpCounts& counts, TcpSocket* socket);
+  Result<void> read_stream(std::uint32_t length, Bytes* stream);
   Result<void> read_queue(Direction direction, UdpSocket* socket);
   // A packet and its payload; the bytes of payload.
   Result<std::size_t> read_packet(Direction direction, std::size_t index, UdpSocket* socket);
-  Result<void> read_data(std::uint32_t length, Bytes* payload);
+  Result<void> read_payload(std::uint32_t length, Bytes* payload);
+  // A data record; `must_be` says why it has to be as long.
+  Result<void> read_data(std::uint32_t length, const char* must_be);
   Result<void> read_end();
 
   Error misplaced(const std::string& must_be) const;
@@ -63,6 +71,8 @@ class ImageParser {
 // is its place in the queue. The error names the member and its limit.
 Result<void> check_packet(const SendQueue& queue, std::size_t index);
 Result<void> check_packet(const ReceivedDatagram& datagram, std::size_t index);
+// The same of a TCP socket with its queues.
+Result<void> check_streams(const TcpSocket& socket);
 
 }  // namespace sockrepair::internal
 

@@ -17,12 +17,13 @@ constexpr char kHeaderPlace[] = "image header at offset 0";
 // A row for every RecordType, in its order.
 constexpr RecordKind kKinds[] = {
     {RecordType::kProcess, "ProcessEntry", 1U << 12},
-    {RecordType::kSocket, "UdpSocketEntry", 1U << 22},
+    {RecordType::kUdpSocket, "UdpSocketEntry", 1U << 22},
     {RecordType::kLoss, "LossEntry", 1U << 15},
     {RecordType::kQueue, "UdpQueueEntry", 1U << 12},
     {RecordType::kPacket, "UdpPacketEntry", 1U << 17},
-    {RecordType::kData, "data", 65535},
+    {RecordType::kData, "data", kDataMax},
     {RecordType::kEnd, "EndEntry", 1U << 12},
+    {RecordType::kTcpSocket, "TcpSocketEntry", 1U << 22},
 };
 
 const RecordKind* find_kind(std::uint32_t type) {

@@ -28,20 +28,23 @@ using Bytes = std::vector<std::uint8_t>;
 inline constexpr std::array<std::uint8_t, 8> kImageMagic = {0x89, 'S', 'K', 'R',
                                                             'I',  'M', 'G', '\n'};
 inline constexpr std::uint16_t kImageMajor = 1;
-inline constexpr std::uint16_t kImageMinor = 0;
+inline constexpr std::uint16_t kImageMinor = 1;
 
 inline constexpr std::size_t kImageHeaderSize = 16;
 inline constexpr std::size_t kRecordHeadSize = 12;
 inline constexpr std::size_t kRecordTailSize = 4;
 
+inline constexpr std::uint32_t kDataMax = 65535;  // bytes of body of a data record
+
 enum class RecordType : std::uint32_t {
   kProcess = 1,
-  kSocket = 2,
+  kUdpSocket = 2,
   kLoss = 3,
   kQueue = 4,
   kPacket = 5,
   kData = 6,
   kEnd = 7,
+  kTcpSocket = 8,
 };
 
 // A row of the table of records.

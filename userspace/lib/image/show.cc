@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "image/control_block.h"
 #include "image/tables.h"
 #include "no_throw.h"
 #include "sockrepair/image_show.h"
@@ -34,10 +35,20 @@ const std::string& member_name(int number) {
   return Table<Struct>::Message::descriptor()->FindFieldByNumber(number)->name();
 }
 
+// Whether a row is for a member that is bytes to everybody else, and is shown by its own members.
+template <typename Struct>
+constexpr bool shown_apart(int number) {
+  return std::is_same_v<Struct, TcpConnection> &&
+         number == image::TcpConnection::kControlBlockFieldNumber;
+}
+
 // function(name, value) for every member that has a row.
 template <typename Struct, typename Function>
 void for_each_member(const Struct& value, const Function& function) {
-  auto one = [&](const auto& row) { function(member_name<Struct>(row.number), value.*row.member); };
+  auto one = [&](const auto& row) {
+    if (!shown_apart<Struct>(row.number))
+      function(member_name<Struct>(row.number), value.*row.member);
+  };
   std::apply([&](const auto&... rows) { (one(rows), ...); }, Table<Struct>::rows);
 }
 
@@ -62,6 +73,20 @@ std::string printable(std::string_view text) {
       result += "\\x" + hex(std::span(&byte, 1));
   }
   return result;
+}
+
+// What a socket is of, as a key and for people.
+const char* protocol_key(const UdpSocket&) {
+  return "udp";
+}
+const char* protocol_key(const TcpSocket&) {
+  return "tcp";
+}
+const char* protocol_name(const UdpSocket&) {
+  return "UDP";
+}
+const char* protocol_name(const TcpSocket&) {
+  return "TCP";
 }
 
 template <typename T>
@@ -95,6 +120,9 @@ Json json(Family value) {
 Json json(const IpAddress& value) {
   return value.to_string();
 }
+Json json(TcpState value) {
+  return tcp_state_name(value);
+}
 
 template <Tabled T>
 Json json(const T& value);
@@ -126,6 +154,19 @@ void add_more(Json* object, const SendQueue& value) {
 }
 void add_more(Json* object, const ReceivedDatagram& value) {
   (*object)["payload"] = hex(value.payload);
+}
+void add_more(Json* object, const TcpConnection& value) {
+  (*object)["receive_queue"] = hex(value.receive_queue);
+  (*object)["send_queue"] = hex(value.send_queue);
+  if (!value.control_block) return;
+  Json block = Json::object();
+  for (const internal::ControlBlockMember& member :
+       internal::control_block_members(*value.control_block)) {
+    block[member.name] = member.values.size() == 1 ? Json(member.values[0]) : Json(member.values);
+  }
+  std::span<const std::uint8_t> rest = internal::control_block_rest(*value.control_block);
+  if (!rest.empty()) block["rest"] = hex(rest);
+  (*object)["control_block"] = std::move(block);
 }
 
 template <Tabled T>
@@ -173,24 +214,34 @@ void print_members(std::ostream& out, const Json& object, int depth) {
         << ",";
 }
 
-void print_json(std::ostream& out, const ImageSocket& entry) {
-  constexpr int kDepth = 10;
-  const std::string indent(kDepth, ' ');
-  out << "{";
-  print_members(out, json(entry), kDepth);
-  print_members(out, json(entry.socket), kDepth);
-  if (entry.socket.send_queue)
-    out << "\n" << indent << "\"send_queue\": " << dump(json(*entry.socket.send_queue)) << ",";
+constexpr int kSocketDepth = 10;
 
+void print_queues_json(std::ostream& out, const UdpSocket& socket) {
+  const std::string indent(kSocketDepth, ' ');
+  if (socket.send_queue)
+    out << "\n" << indent << "\"send_queue\": " << dump(json(*socket.send_queue)) << ",";
   out << "\n" << indent << "\"receive_queue\": ";
-  JsonList datagrams(out, kDepth);
-  for (const ReceivedDatagram& datagram : entry.socket.receive_queue.datagrams)
+  JsonList datagrams(out, kSocketDepth);
+  for (const ReceivedDatagram& datagram : socket.receive_queue.datagrams)
     datagrams.next() << dump(json(datagram));
   datagrams.end();
+  out << ",";
+}
 
-  out << ",\n" << indent << "\"losses\": ";
-  JsonList losses(out, kDepth);
-  for (const Loss& loss : entry.socket.losses) losses.next() << dump(json(loss));
+// They are within the connection.
+void print_queues_json(std::ostream&, const TcpSocket&) {}
+
+template <typename Socket>
+void print_json(std::ostream& out, const ImageSocket& entry, const Socket& socket) {
+  out << "{";
+  print_members(out, {{"protocol", protocol_key(socket)}}, kSocketDepth);
+  print_members(out, json(entry), kSocketDepth);
+  print_members(out, json(socket), kSocketDepth);
+  print_queues_json(out, socket);
+
+  out << "\n" << std::string(kSocketDepth, ' ') << "\"losses\": ";
+  JsonList losses(out, kSocketDepth);
+  for (const Loss& loss : socket.losses) losses.next() << dump(json(loss));
   losses.end();
   out << "\n        }";
 }
@@ -218,7 +269,8 @@ Result<void> show_as_json(ImageReader& reader, std::ostream& out) {
       sockets.emplace(out, 6);
     } else {
       sockets->next();
-      print_json(out, std::get<ImageSocket>(*entry));
+      const auto& one = std::get<ImageSocket>(*entry);
+      std::visit([&](const auto& socket) { print_json(out, one, socket); }, one.socket);
     }
     SOCKREPAIR_TRY(check(out));
   }
@@ -242,6 +294,24 @@ std::string text(Family value) {
 }
 std::string text(const IpAddress& value) {
   return value.to_string();
+}
+std::string text(TcpState value) {
+  return tcp_state_name(value);
+}
+// "snd 7, rcv 9"
+template <typename Struct>
+std::string numbers_text(const Struct& value) {
+  std::string result;
+  for_each_member(value, [&](const std::string& name, auto number) {
+    result += (result.empty() ? "" : ", ") + name + " " + std::to_string(number);
+  });
+  return result;
+}
+std::string text(const TcpScales& value) {
+  return numbers_text(value);
+}
+std::string text(const TcpWindow& value) {
+  return numbers_text(value);
 }
 std::string text(const Endpoint& value) {
   return value.to_string();
@@ -284,6 +354,9 @@ void print_member(std::ostream& out, const std::string& indent, const std::strin
                   const std::optional<T>& value) {
   if (value) out << indent << name << ": " << text(*value) << "\n";
 }
+// A block of its own, see print_queues_text().
+void print_member(std::ostream&, const std::string&, const std::string&,
+                  const std::optional<TcpConnection>&) {}
 template <typename T>
 requires(!std::same_as<T, std::uint8_t>) void print_member(std::ostream& out,
                                                            const std::string& indent,
@@ -324,36 +397,63 @@ std::string date(std::uint64_t nanoseconds) {
   return buffer;
 }
 
-void print_payload(std::ostream& out, const std::string& indent, const Bytes& payload) {
-  out << indent << "payload: " << count(payload.size(), "byte");
+void print_payload(std::ostream& out, const std::string& indent, const char* name,
+                   const Bytes& payload) {
+  out << indent << name << ": " << count(payload.size(), "byte");
   if (!payload.empty()) out << " " << text(payload);
   out << "\n";
 }
 
-void print_text(std::ostream& out, const ImageSocket& entry, std::uint64_t number) {
-  const std::string indent(4, ' ');
-  const UdpSocket& socket = entry.socket;
-  out << "\n  socket " << number << " ("
-      << family_name(socket.domain == AF_INET6 ? Family::kIpv6 : Family::kIpv4) << ")\n";
-  print_lines(out, indent, entry);
-  print_lines(out, indent, socket);
+constexpr char kSocketIndent[] = "    ";
 
+void print_queues_text(std::ostream& out, const UdpSocket& socket) {
+  const std::string indent = kSocketIndent;
   std::span<const ReceivedDatagram> datagrams = socket.receive_queue.datagrams;
   out << indent << "receive queue: " << queue_size(datagrams) << "\n";
   for (const ReceivedDatagram& datagram : datagrams) {
     out << indent << "  " << text(datagram.source) << " to " << text(datagram.destination) << "\n";
     print_lines(out, indent + "    ", datagram);
-    print_payload(out, indent + "    ", datagram.payload);
+    print_payload(out, indent + "    ", "payload", datagram.payload);
   }
   std::span<const SendQueue> sent;
   if (socket.send_queue) sent = std::span(&*socket.send_queue, 1);
   out << indent << "send queue: " << queue_size(sent) << "\n";
   for (const SendQueue& queue : sent) {
     print_lines(out, indent + "    ", queue);
-    print_payload(out, indent + "    ", queue.payload);
+    print_payload(out, indent + "    ", "payload", queue.payload);
   }
+}
+
+void print_queues_text(std::ostream& out, const TcpSocket& socket) {
+  if (!socket.connection) return;
+  const std::string indent = kSocketIndent;
+  const TcpConnection& connection = *socket.connection;
+  print_payload(out, indent, "receive queue", connection.receive_queue);
+  print_payload(out, indent, "send queue", connection.send_queue);
+  out << indent << "connection:\n";
+  print_lines(out, indent + "  ", connection);
+  if (!connection.control_block) return;
+  out << indent << "control block:\n";
+  for (const internal::ControlBlockMember& member :
+       internal::control_block_members(*connection.control_block)) {
+    out << indent << "  " << member.name << ":";
+    for (std::uint64_t value : member.values) out << " " << value;
+    out << "\n";
+  }
+  std::span<const std::uint8_t> rest = internal::control_block_rest(*connection.control_block);
+  if (!rest.empty()) out << indent << "  rest: " << hex(rest) << "\n";
+}
+
+template <typename Socket>
+void print_text(std::ostream& out, const ImageSocket& entry, const Socket& socket,
+                std::uint64_t number) {
+  out << "\n  socket " << number << " (" << protocol_name(socket) << ", "
+      << family_name(socket.domain == AF_INET6 ? Family::kIpv6 : Family::kIpv4) << ")\n";
+  print_lines(out, kSocketIndent, entry);
+  print_lines(out, kSocketIndent, socket);
+  print_queues_text(out, socket);
   for (const Loss& loss : socket.losses)
-    out << indent << "not in this image: " << printable(loss.describe()) << "\n";
+    out << kSocketIndent << "not in this image: " << printable(loss.describe()) << "\n";
 }
 
 Result<void> show_as_text(ImageReader& reader, std::ostream& out) {
@@ -371,7 +471,9 @@ Result<void> show_as_text(ImageReader& reader, std::ostream& out) {
       if (process->dumped_at != 0) out << ", dumped at " << date(process->dumped_at);
       out << "\n";
     } else {
-      print_text(out, std::get<ImageSocket>(*entry), ++number);
+      const auto& one = std::get<ImageSocket>(*entry);
+      ++number;
+      std::visit([&](const auto& socket) { print_text(out, one, socket, number); }, one.socket);
     }
     SOCKREPAIR_TRY(check(out));
   }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "image/control_block.h"
 #include "image/record.h"
 #include "proto/image.pb.h"
 #include "sockrepair/image.h"
@@ -63,6 +64,10 @@ struct NoRules {};
 template <typename Struct>
 struct Table;
 
+// Of each kind of socket: the record it begins with, and the counts in that.
+template <typename Socket>
+struct SocketKind;
+
 template <typename Struct>
 constexpr std::size_t row_count() {
   return std::tuple_size_v<decltype(Table<Struct>::rows)>;
@@ -99,12 +104,22 @@ inline constexpr std::uint64_t kExtensionHeaderMax = 2048;
 inline constexpr std::uint64_t kLossesMax = 1U << 24;
 inline constexpr std::uint64_t kDatagramsMax = 1U << 22;
 inline constexpr std::uint64_t kQueueBytesMax = 0x7fffffff;
+inline constexpr std::uint64_t kScaleMax = 14;
+inline constexpr std::uint64_t kWindowMax = std::uint64_t{65535} << kScaleMax;
+inline constexpr std::int64_t kMssClampMin = 88;  // what TCP_REPAIR_OPTIONS takes
 
 // ------------------------------------------------------------- values that are only in an image
 
 // The members of UdpSocketEntry that are no members of UdpSocket.
-struct SocketCounts {
+struct UdpCounts {
   std::uint32_t losses = 0;
+};
+
+// The same of TcpSocketEntry.
+struct TcpCounts {
+  std::uint32_t losses = 0;
+  std::uint32_t received = 0;  // bytes of the receive queue
+  std::uint32_t sent = 0;      // bytes of the send queue
 };
 
 enum class Direction : std::uint8_t { kReceive, kSend };
@@ -230,6 +245,31 @@ struct Table<ImageSocket> {
   };
 };
 
+// What holds for sockets of both kinds.
+template <typename Socket>
+bool has_domain(const Socket& s) {
+  return s.domain == AF_INET || s.domain == AF_INET6;
+}
+template <typename Socket>
+bool has_local_of_domain(const Socket& s) {
+  return s.domain != AF_INET || !s.local || s.local->address.family() == Family::kIpv4;
+}
+template <typename Socket>
+bool has_peer_of_domain(const Socket& s) {
+  return s.domain != AF_INET || !s.peer || s.peer->address.family() == Family::kIpv4;
+}
+template <typename Socket>
+bool has_options_once(const Socket& s) {
+  for (std::size_t i = 0; i < s.options.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (s.options[i].level == s.options[j].level && s.options[i].name == s.options[j].name)
+        return false;
+  return true;
+}
+inline constexpr char kMustBeDomain[] = "must be 2 (AF_INET) or 10 (AF_INET6)";
+inline constexpr char kMustBeOfDomain[] = "must be an IPv4 address for domain 2 (AF_INET)";
+inline constexpr char kMustBeOnce[] = "must not have an option twice";
+
 // Without queues and losses, which are records of their own.
 template <>
 struct Table<UdpSocket> {
@@ -253,36 +293,144 @@ struct Table<UdpSocket> {
       row(&UdpSocket::memberships, Message::kMembershipsFieldNumber, {0, 4096}),
       row(&UdpSocket::interfaces, Message::kInterfacesFieldNumber, {0, 4096}));
   static constexpr Rule<UdpSocket> rules[] = {
-      {Message::kDomainFieldNumber,
-       [](const UdpSocket& s) { return s.domain == AF_INET || s.domain == AF_INET6; },
-       "must be 2 (AF_INET) or 10 (AF_INET6)"},
-      {Message::kLocalFieldNumber,
-       [](const UdpSocket& s) {
-         return s.domain != AF_INET || !s.local || s.local->address.family() == Family::kIpv4;
-       },
-       "must be an IPv4 address for domain 2 (AF_INET)"},
-      {Message::kPeerFieldNumber,
-       [](const UdpSocket& s) {
-         return s.domain != AF_INET || !s.peer || s.peer->address.family() == Family::kIpv4;
-       },
-       "must be an IPv4 address for domain 2 (AF_INET)"},
-      {Message::kOptionsFieldNumber,
-       [](const UdpSocket& s) {
-         for (std::size_t i = 0; i < s.options.size(); ++i)
-           for (std::size_t j = 0; j < i; ++j)
-             if (s.options[i].level == s.options[j].level && s.options[i].name == s.options[j].name)
-               return false;
-         return true;
-       },
-       "must not have an option twice"},
+      {Message::kDomainFieldNumber, has_domain<UdpSocket>, kMustBeDomain},
+      {Message::kLocalFieldNumber, has_local_of_domain<UdpSocket>, kMustBeOfDomain},
+      {Message::kPeerFieldNumber, has_peer_of_domain<UdpSocket>, kMustBeOfDomain},
+      {Message::kOptionsFieldNumber, has_options_once<UdpSocket>, kMustBeOnce},
   };
 };
 
 template <>
-struct Table<SocketCounts> {
+struct Table<UdpCounts> {
   using Message = image::UdpSocketEntry;
   static constexpr auto rows =
-      std::make_tuple(row(&SocketCounts::losses, Message::kLossesFieldNumber, {0, kLossesMax}));
+      std::make_tuple(row(&UdpCounts::losses, Message::kLossesFieldNumber, {0, kLossesMax}));
+  static constexpr NoRules rules{};
+};
+
+template <>
+struct Table<TcpScales> {
+  using Message = image::TcpScales;
+  static constexpr auto rows =
+      std::make_tuple(row(&TcpScales::snd, Message::kSndFieldNumber, {0, kScaleMax}),
+                      row(&TcpScales::rcv, Message::kRcvFieldNumber, {0, kScaleMax}));
+  static constexpr NoRules rules{};
+};
+
+template <>
+struct Table<TcpWindow> {
+  using Message = image::TcpWindow;
+  static constexpr auto rows =
+      std::make_tuple(row(&TcpWindow::snd_wl1, Message::kSndWl1FieldNumber),
+                      row(&TcpWindow::snd_wnd, Message::kSndWndFieldNumber, {0, kWindowMax}),
+                      row(&TcpWindow::max_window, Message::kMaxWindowFieldNumber, {0, kWindowMax}),
+                      row(&TcpWindow::rcv_wnd, Message::kRcvWndFieldNumber, {0, kWindowMax}),
+                      row(&TcpWindow::rcv_wup, Message::kRcvWupFieldNumber));
+  static constexpr Rule<TcpWindow> rules[] = {
+      {Message::kMaxWindowFieldNumber, [](const TcpWindow& w) { return w.max_window >= w.snd_wnd; },
+       "must be at least snd_wnd"},
+  };
+};
+
+// Without the queues, which are records of their own.
+template <>
+struct Table<TcpConnection> {
+  using Message = image::TcpConnection;
+  static constexpr auto rows = std::make_tuple(
+      row(&TcpConnection::mss_clamp, Message::kMssClampFieldNumber, {kMssClampMin, 65535}),
+      row(&TcpConnection::scales, Message::kScalesFieldNumber),
+      row(&TcpConnection::sack, Message::kSackFieldNumber),
+      row(&TcpConnection::timestamps, Message::kTimestampsFieldNumber),
+      row(&TcpConnection::snd_seq, Message::kSndSeqFieldNumber),
+      row(&TcpConnection::rcv_seq, Message::kRcvSeqFieldNumber),
+      row(&TcpConnection::timestamp, Message::kTimestampFieldNumber),
+      row(&TcpConnection::window, Message::kWindowFieldNumber),
+      row(&TcpConnection::unsent, Message::kUnsentFieldNumber, {0, kQueueBytesMax}),
+      row(&TcpConnection::urgent_mark, Message::kUrgentMarkFieldNumber),
+      row(&TcpConnection::control_block, Message::kControlBlockFieldNumber,
+          {kControlBlockMin, kControlBlockMax}),
+      row(&TcpConnection::dumped_at, Message::kDumpedAtFieldNumber));
+  static constexpr Rule<TcpConnection> rules[] = {
+      {Message::kControlBlockFieldNumber,
+       [](const TcpConnection& c) {
+         return !c.control_block || is_control_block(*c.control_block);
+       },
+       "must have its length in size, and 0 in flags, pause and reserved"},
+  };
+};
+
+// Without queues and losses.
+template <>
+struct Table<TcpSocket> {
+  using Message = image::TcpSocketEntry;
+  static constexpr auto rows = std::make_tuple(
+      row(&TcpSocket::domain, Message::kDomainFieldNumber),
+      row(&TcpSocket::cookie, Message::kCookieFieldNumber),
+      row(&TcpSocket::inode, Message::kInodeFieldNumber),
+      row(&TcpSocket::netns_cookie, Message::kNetnsCookieFieldNumber),
+      row(&TcpSocket::nonblocking, Message::kNonblockingFieldNumber),
+      row(&TcpSocket::state, Message::kStateFieldNumber),
+      row(&TcpSocket::local, Message::kLocalFieldNumber),
+      row(&TcpSocket::peer, Message::kPeerFieldNumber),
+      row(&TcpSocket::peer_flowinfo, Message::kPeerFlowinfoFieldNumber, {0, kFlowInfoMax}),
+      row(&TcpSocket::address_chosen, Message::kAddressChosenFieldNumber),
+      row(&TcpSocket::port_chosen, Message::kPortChosenFieldNumber),
+      row(&TcpSocket::backlog, Message::kBacklogFieldNumber, {0, 0x7fffffff}),
+      row(&TcpSocket::accept_queue, Message::kAcceptQueueFieldNumber),
+      row(&TcpSocket::receive_shutdown, Message::kReceiveShutdownFieldNumber),
+      row(&TcpSocket::send_shutdown, Message::kSendShutdownFieldNumber),
+      row(&TcpSocket::syn_sequence, Message::kSynSequenceFieldNumber),
+      row(&TcpSocket::pending_error, Message::kPendingErrorFieldNumber, {1, kErrnoMax}),
+      row(&TcpSocket::reuseport_rank, Message::kReuseportRankFieldNumber),
+      row(&TcpSocket::options, Message::kOptionsFieldNumber, {0, 1024}),
+      row(&TcpSocket::interfaces, Message::kInterfacesFieldNumber, {0, 4096}),
+      row(&TcpSocket::connection, Message::kConnectionFieldNumber));
+  static constexpr Rule<TcpSocket> rules[] = {
+      {Message::kDomainFieldNumber, has_domain<TcpSocket>, kMustBeDomain},
+      {Message::kLocalFieldNumber, has_local_of_domain<TcpSocket>, kMustBeOfDomain},
+      {Message::kPeerFieldNumber, has_peer_of_domain<TcpSocket>, kMustBeOfDomain},
+      {Message::kOptionsFieldNumber, has_options_once<TcpSocket>, kMustBeOnce},
+      {Message::kLocalFieldNumber,
+       [](const TcpSocket& s) { return s.local.has_value() || !is_connected(s.state); },
+       "must be there with a connection"},
+      {Message::kPeerFieldNumber,
+       [](const TcpSocket& s) {
+         return s.peer.has_value() == (is_connected(s.state) || s.state == TcpState::kSynSent);
+       },
+       "must be there with a connection and in state 2 (SYN_SENT), and only then"},
+      {Message::kPeerFieldNumber,
+       [](const TcpSocket& s) {
+         return !s.peer || !s.local || s.peer->address.family() == s.local->address.family();
+       },
+       "must be of the family of local"},
+      {Message::kBacklogFieldNumber,
+       [](const TcpSocket& s) {
+         return s.state == TcpState::kListen || (s.backlog == 0 && s.accept_queue == 0);
+       },
+       "must be 0, and accept_queue as well, but in state 10 (LISTEN)"},
+      {Message::kSynSequenceFieldNumber,
+       [](const TcpSocket& s) { return s.state == TcpState::kSynSent || !s.syn_sequence; },
+       "must be there in state 2 (SYN_SENT) only"},
+      {Message::kConnectionFieldNumber,
+       [](const TcpSocket& s) { return s.connection.has_value() == is_connected(s.state); },
+       "must be there in the states that have one, and only in these"},
+      {Message::kConnectionFieldNumber,
+       [](const TcpSocket& s) {
+         return !s.connection || !s.connection->control_block ||
+                control_block_state(*s.connection->control_block) ==
+                    static_cast<std::uint8_t>(s.state);
+       },
+       "must have a control block of the state of the socket"},
+  };
+};
+
+template <>
+struct Table<TcpCounts> {
+  using Message = image::TcpSocketEntry;
+  static constexpr auto rows =
+      std::make_tuple(row(&TcpCounts::losses, Message::kLossesFieldNumber, {0, kLossesMax}),
+                      row(&TcpCounts::received, Message::kReceivedFieldNumber, {0, kQueueBytesMax}),
+                      row(&TcpCounts::sent, Message::kSentFieldNumber, {0, kQueueBytesMax}));
   static constexpr NoRules rules{};
 };
 
@@ -393,6 +541,17 @@ struct Table<ImageTotals> {
   static constexpr NoRules rules{};
 };
 
+template <>
+struct SocketKind<UdpSocket> {
+  static constexpr RecordType record = RecordType::kUdpSocket;
+  using Counts = UdpCounts;
+};
+template <>
+struct SocketKind<TcpSocket> {
+  static constexpr RecordType record = RecordType::kTcpSocket;
+  using Counts = TcpCounts;
+};
+
 // A new member breaks one of these until it is carried: in a row, or in a record of its own as
 // those that are counted here are.
 static_assert(member_count<Endpoint>() == row_count<Endpoint>());
@@ -405,7 +564,13 @@ static_assert(member_count<ImageSocket>() == row_count<ImageSocket>() + 1 /* soc
 static_assert(member_count<UdpSocket>() ==
               row_count<UdpSocket>() + 3 /* send_queue, receive_queue, losses */);
 static_assert(member_count<ReceiveQueue>() == 1 /* datagrams */);
-static_assert(member_count<SocketCounts>() == row_count<SocketCounts>());
+static_assert(member_count<UdpCounts>() == row_count<UdpCounts>());
+static_assert(member_count<TcpScales>() == row_count<TcpScales>());
+static_assert(member_count<TcpWindow>() == row_count<TcpWindow>());
+static_assert(member_count<TcpConnection>() ==
+              row_count<TcpConnection>() + 2 /* receive_queue, send_queue */);
+static_assert(member_count<TcpSocket>() == row_count<TcpSocket>() + 1 /* losses */);
+static_assert(member_count<TcpCounts>() == row_count<TcpCounts>());
 static_assert(member_count<Loss>() == row_count<Loss>());
 static_assert(member_count<QueueHead>() == row_count<QueueHead>());
 static_assert(member_count<PacketHead>() == row_count<PacketHead>());

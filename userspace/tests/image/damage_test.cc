@@ -44,22 +44,28 @@ MATCHER_P(FailsSaying, what,
 std::string sample_image() {
   return make_image(full_sample()).value();
 }
+std::string tcp_image() {
+  return make_image(tcp_sample()).value();
+}
 
 TEST(ImageDamageTest, CutAnywhere) {
-  std::string image = sample_image();
-  for (std::size_t length = 0; length < image.size(); ++length) {
-    EXPECT_THAT(read_image(image.substr(0, length)),
-                FailsWith(EBADMSG, HasSubstr("the image ends at offset " + std::to_string(length))))
-        << "cut at " << length;
+  for (const std::string& image : {sample_image(), tcp_image()}) {
+    for (std::size_t length = 0; length < image.size(); ++length) {
+      EXPECT_THAT(
+          read_image(image.substr(0, length)),
+          FailsWith(EBADMSG, HasSubstr("the image ends at offset " + std::to_string(length))))
+          << "cut at " << length;
+    }
   }
 }
 
 TEST(ImageDamageTest, EveryBit) {
-  const std::string image = make_image(full_sample()).value();
-  for (std::size_t bit = 0; bit < image.size() * 8; ++bit) {
-    std::string damaged = image;
-    damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
-    EXPECT_THAT(read_image(damaged), FailsSaying(HasSubstr("at offset "))) << "bit " << bit;
+  for (const std::string& image : {sample_image(), tcp_image()}) {
+    for (std::size_t bit = 0; bit < image.size() * 8; ++bit) {
+      std::string damaged = image;
+      damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+      EXPECT_THAT(read_image(damaged), FailsSaying(HasSubstr("at offset "))) << "bit " << bit;
+    }
   }
 }
 
@@ -92,7 +98,7 @@ TEST(ImageVersionTest, AnotherMajorIsNotRead) {
   std::string image = sample_image();
   image[8] = 2;
   EXPECT_THAT(read_image(with_right_checksums(image)),
-              FailsWith(ENOTSUP, HasSubstr("field version at offset 8: 2.0, must be 1.x")));
+              FailsWith(ENOTSUP, HasSubstr("field version at offset 8: 2.1, must be 1.x")));
 }
 
 TEST(ImageVersionTest, AnotherMinorIsReadIfNothingIsNew) {
@@ -142,10 +148,10 @@ using Records = std::vector<RawRecord>;
 INSTANTIATE_TEST_SUITE_P(
     All, ImageRecordsTest,
     ::testing::Values(
-        BadRecords{"unknown_type", [](Records& r) { r[kSocket].type = 8; },
-                   "^record 1 at offset [0-9]+: field type at offset [0-9]+: 8, must be 1 to 7"},
+        BadRecords{"unknown_type", [](Records& r) { r[kSocket].type = 9; },
+                   "^record 1 at offset [0-9]+: field type at offset [0-9]+: 9, must be 1 to 8"},
         BadRecords{"type_zero", [](Records& r) { r[kProcess].type = 0; },
-                   "^record 0 at offset 16: field type at offset 16: 0, must be 1 to 7"},
+                   "^record 0 at offset 16: field type at offset 16: 0, must be 1 to 8"},
         BadRecords{"process_too_long", [](Records& r) { r[kProcess].body.resize(4097); },
                    "^record 0 .ProcessEntry. at offset 16: field length at offset 20: 4097, must "
                    "be 0 to 4096"},
@@ -239,10 +245,12 @@ INSTANTIATE_TEST_SUITE_P(
 
 // --- values out of their range
 
-// Where a struct's message is in full_sample(): the record, and the fields that lead to it.
+// Where a struct's message is in full_sample(), or in tcp_sample(): the record, and the fields that
+// lead to it.
 struct Spot {
   std::size_t record;
   std::vector<int> path;  // of message fields; the first element of repeated ones
+  bool tcp = false;       // in tcp_sample()
 };
 
 template <typename Struct>
@@ -260,7 +268,7 @@ Spot spot_of<UdpSocket>() {
   return {kSocket, {}};
 }
 template <>
-Spot spot_of<internal::SocketCounts>() {
+Spot spot_of<internal::UdpCounts>() {
   return {kSocket, {}};
 }
 template <>
@@ -305,8 +313,34 @@ Spot spot_of<SendQueue>() {
   return {kSendQueue + 1, {proto::UdpPacketEntry::kSentFieldNumber}};
 }
 
-std::unique_ptr<pb::Message> outer_message(std::size_t record) {
-  switch (record) {
+template <>
+Spot spot_of<TcpSocket>() {
+  return {kSocket, {}, true};
+}
+template <>
+Spot spot_of<internal::TcpCounts>() {
+  return {kSocket, {}, true};
+}
+template <>
+Spot spot_of<TcpConnection>() {
+  return {kSocket, {proto::TcpSocketEntry::kConnectionFieldNumber}, true};
+}
+template <>
+Spot spot_of<TcpScales>() {
+  return {kSocket,
+          {proto::TcpSocketEntry::kConnectionFieldNumber, proto::TcpConnection::kScalesFieldNumber},
+          true};
+}
+template <>
+Spot spot_of<TcpWindow>() {
+  return {kSocket,
+          {proto::TcpSocketEntry::kConnectionFieldNumber, proto::TcpConnection::kWindowFieldNumber},
+          true};
+}
+
+std::unique_ptr<pb::Message> outer_message(const Spot& spot) {
+  if (spot.tcp) return std::make_unique<proto::TcpSocketEntry>();
+  switch (spot.record) {
     case kProcess:
       return std::make_unique<proto::ProcessEntry>();
     case kSocket:
@@ -400,7 +434,7 @@ void spoil(pb::Message* message, const pb::FieldDescriptor* field, Limits limits
     read("0 bytes, at least " + std::to_string(limits.min));
   } else if constexpr (requires { typename Table<Type>::Message; }) {
     reflection->ClearField(message, field);
-    if constexpr (!std::is_same_v<Member, std::optional<Type>>) read("0 bytes, must be 4 or 16");
+    if constexpr (std::is_same_v<Member, Endpoint>) read("0 bytes, must be 4 or 16");
   } else {
     reflection->ClearField(message, field);
     for (std::uint64_t i = 0; i <= limits.max; ++i) {
@@ -418,15 +452,17 @@ class ImageLimitsTest : public ::testing::Test {};
 
 using Limited =
     ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
-                     ImageProcess, ImageSocket, UdpSocket, internal::SocketCounts, Loss,
-                     internal::QueueHead, internal::PacketHead, ReceivedDatagram, SendQueue>;
+                     ImageProcess, ImageSocket, UdpSocket, internal::UdpCounts, Loss,
+                     internal::QueueHead, internal::PacketHead, ReceivedDatagram, SendQueue,
+                     TcpScales, TcpWindow, TcpConnection, TcpSocket, internal::TcpCounts>;
 
 struct StructName {
   template <typename Struct>
   static std::string GetName(int) {
     std::string name = Table<Struct>::Message::descriptor()->name();
     if (std::is_same_v<Struct, ImageSocket>) name += "Descriptors";
-    if (std::is_same_v<Struct, internal::SocketCounts>) name += "Counts";
+    if (std::is_same_v<Struct, internal::UdpCounts>) name += "Counts";
+    if (std::is_same_v<Struct, internal::TcpCounts>) name += "Counts";
     return name;
   }
 };
@@ -436,10 +472,10 @@ TYPED_TEST_SUITE(ImageLimitsTest, Limited, StructName);
 // Every row: a value just outside of its limits is refused, and the error has the record, the
 // offset, the field, the value and the limit.
 TYPED_TEST(ImageLimitsTest, EveryMember) {
-  const std::vector<RawRecord> records = take_apart(sample_image());
   const Spot spot = spot_of<TypeParam>();
+  const std::vector<RawRecord> records = take_apart(spot.tcp ? tcp_image() : sample_image());
   auto try_row = [&]<typename Member>(const internal::Row<TypeParam, Member>& row) {
-    std::unique_ptr<pb::Message> outer = outer_message(spot.record);
+    std::unique_ptr<pb::Message> outer = outer_message(spot);
     ASSERT_TRUE(outer->ParseFromString(records[spot.record].body));
     pb::Message* message = follow(outer.get(), spot.path);
     const pb::FieldDescriptor* field = message->GetDescriptor()->FindFieldByNumber(row.number);
@@ -478,6 +514,10 @@ TEST_P(ImageValuesTest, AreNotWritten) {
   EXPECT_THAT(make_image(entries), FailsSaying(ContainsRegex(GetParam().says)));
 }
 
+UdpSocket& udp(ImageSocket& entry) {
+  return std::get<UdpSocket>(entry.socket);
+}
+
 IpAddress v6() {
   return IpAddress::parse("2001:db8::1").value();
 }
@@ -502,49 +542,182 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"descriptor_negative",
                  [](ImageProcess&, ImageSocket& s) { s.descriptors[0].number = -1; },
                  "^UdpSocketEntry: descriptors.0..number: .*, must be 0 to 1073741823"},
-        BadValue{"domain", [](ImageProcess&, ImageSocket& s) { s.socket.domain = AF_UNIX; },
+        BadValue{"domain", [](ImageProcess&, ImageSocket& s) { udp(s).domain = AF_UNIX; },
                  "^UdpSocketEntry: domain: must be 2"},
         BadValue{"local_of_other_family",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.local->address = v6(); },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).local->address = v6(); },
                  "^UdpSocketEntry: local: must be an IPv4 address"},
         BadValue{"peer_of_other_family",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.peer->address = v6(); },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).peer->address = v6(); },
                  "^UdpSocketEntry: peer: must be an IPv4 address"},
-        BadValue{
-            "option_twice",
-            [](ImageProcess&, ImageSocket& s) { s.socket.options.push_back(s.socket.options[0]); },
-            "^UdpSocketEntry: options: must not have an option twice"},
+        BadValue{"option_twice",
+                 [](ImageProcess&, ImageSocket& s) { udp(s).options.push_back(udp(s).options[0]); },
+                 "^UdpSocketEntry: options: must not have an option twice"},
         BadValue{"group_not_multicast",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.memberships[0].group = v6(); },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).memberships[0].group = v6(); },
                  "^UdpSocketEntry: memberships.0..group: must be a multicast"},
         BadValue{"group_source_of_other_family",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.memberships[0].sources[1] = v6(); },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).memberships[0].sources[1] = v6(); },
                  "^UdpSocketEntry: memberships.0..sources: must be of the family"},
         BadValue{"interface_name",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.interfaces[1].name = "../x"; },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).interfaces[1].name = "../x"; },
                  "^UdpSocketEntry: interfaces.1..name: must be a name"},
         BadValue{"interface_name_with_nul",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.interfaces[0].name[2] = '\0'; },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).interfaces[0].name[2] = '\0'; },
                  "^UdpSocketEntry: interfaces.0..name: must be a name"},
         BadValue{"loss_too_long",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.losses[1].what.assign(16385, 'x'); },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).losses[1].what.assign(16385, 'x'); },
                  "^LossEntry: what: 16385 bytes, at most 16384"},
         BadValue{"received_from_other_family",
                  [](ImageProcess&, ImageSocket& s) {
-                   s.socket.receive_queue.datagrams[1].source.address = v6();
+                   udp(s).receive_queue.datagrams[1].source.address = v6();
                  },
                  "^ReceivedPacket: datagram 1: source: must be"},
         BadValue{"received_payload_too_long",
                  [](ImageProcess&, ImageSocket& s) {
-                   s.socket.receive_queue.datagrams[0].payload.resize(65536);
+                   udp(s).receive_queue.datagrams[0].payload.resize(65536);
                  },
                  "^UdpPacketEntry: payload: 65536 bytes, at most 65535"},
         BadValue{"sent_to_other_family",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.send_queue->destination = v6(); },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).send_queue->destination = v6(); },
                  "^SentPacket: destination: "},
         BadValue{"sent_header_of_other_family",
-                 [](ImageProcess&, ImageSocket& s) { s.socket.send_queue->dst.resize(8); },
+                 [](ImageProcess&, ImageSocket& s) { udp(s).send_queue->dst.resize(8); },
                  "^SentPacket: dst: "}),
+    ParamName());
+
+// The same of a TCP socket, here the first of tcp_sample(), in CLOSE_WAIT.
+struct BadTcp {
+  const char* name;
+  void (*spoil)(TcpSocket& socket, TcpConnection& connection);
+  const char* says;
+};
+
+void PrintTo(const BadTcp& bad, std::ostream* out) {
+  *out << bad.name;
+}
+
+class ImageTcpTest : public ::testing::TestWithParam<BadTcp> {};
+
+TEST_P(ImageTcpTest, IsNotWritten) {
+  std::vector<ImageEntry> entries = tcp_sample();
+  TcpSocket& socket = tcp_of(entries[1]);
+  GetParam().spoil(socket, *socket.connection);
+  EXPECT_THAT(make_image(entries), FailsSaying(ContainsRegex(GetParam().says)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ImageTcpTest,
+    ::testing::Values(
+        BadTcp{"domain", [](TcpSocket& s, TcpConnection&) { s.domain = AF_UNIX; },
+               "^TcpSocketEntry: domain: must be 2"},
+        BadTcp{"local_of_other_family",
+               [](TcpSocket& s, TcpConnection&) { s.local->address = v6(); },
+               "^TcpSocketEntry: local: must be an IPv4 address"},
+        BadTcp{"peer_of_other_family",
+               [](TcpSocket& s, TcpConnection&) {
+                 s.domain = AF_INET6;
+                 s.peer->address = v6();
+               },
+               "^TcpSocketEntry: peer: must be of the family of local"},
+        BadTcp{"option_twice",
+               [](TcpSocket& s, TcpConnection&) { s.options.push_back(s.options[0]); },
+               "^TcpSocketEntry: options: must not have an option twice"},
+        BadTcp{"without_local", [](TcpSocket& s, TcpConnection&) { s.local.reset(); },
+               "^TcpSocketEntry: local: must be there with a connection"},
+        BadTcp{"without_peer", [](TcpSocket& s, TcpConnection&) { s.peer.reset(); },
+               "^TcpSocketEntry: peer: must be there with a connection"},
+        BadTcp{"listener_with_peer",
+               [](TcpSocket& s, TcpConnection&) {
+                 s.state = TcpState::kListen;
+                 s.connection.reset();
+               },
+               "^TcpSocketEntry: peer: .* and only then"},
+        BadTcp{"backlog_of_a_connection", [](TcpSocket& s, TcpConnection&) { s.backlog = 1; },
+               "^TcpSocketEntry: backlog: must be 0"},
+        BadTcp{"accept_queue_of_a_connection",
+               [](TcpSocket& s, TcpConnection&) { s.accept_queue = 1; },
+               "^TcpSocketEntry: backlog: must be 0, and accept_queue"},
+        BadTcp{"syn_sequence", [](TcpSocket& s, TcpConnection&) { s.syn_sequence = 1; },
+               "^TcpSocketEntry: syn_sequence: must be there in state 2"},
+        BadTcp{"no_connection", [](TcpSocket& s, TcpConnection&) { s.connection.reset(); },
+               "^TcpSocketEntry: connection: must be there in the states"},
+        BadTcp{"connection_in_no_state_for_it",
+               [](TcpSocket& s, TcpConnection&) { s.state = TcpState::kSynSent; },
+               "^TcpSocketEntry: connection: must be there in the states"},
+        BadTcp{"mss", [](TcpSocket&, TcpConnection& c) { c.mss_clamp = 87; },
+               "^TcpSocketEntry: connection.mss_clamp: 87, must be 88 to 65535"},
+        BadTcp{"scale", [](TcpSocket&, TcpConnection& c) { c.scales->rcv = 15; },
+               "^TcpSocketEntry: connection.scales.rcv: 15, must be 0 to 14"},
+        BadTcp{"window",
+               [](TcpSocket&, TcpConnection& c) { c.window.rcv_wnd = (65535U << 14) + 1; },
+               "^TcpSocketEntry: connection.window.rcv_wnd: 1073725441, must be 0 to 1073725440"},
+        BadTcp{"largest_window_is_less",
+               [](TcpSocket&, TcpConnection& c) { c.window.max_window = c.window.snd_wnd - 1; },
+               "^TcpSocketEntry: connection.window.max_window: must be at least snd_wnd"},
+        BadTcp{"control_block_too_short",
+               [](TcpSocket&, TcpConnection& c) { c.control_block->resize(487); },
+               "^TcpSocketEntry: connection.control_block: 487 bytes, at least 488"},
+        BadTcp{"control_block_too_long",
+               [](TcpSocket&, TcpConnection& c) { c.control_block->resize(4097); },
+               "^TcpSocketEntry: connection.control_block: 4097 bytes, at most 4096"},
+        BadTcp{"control_block_of_another_size",
+               [](TcpSocket&, TcpConnection& c) { c.control_block->pop_back(); },
+               "^TcpSocketEntry: connection.control_block: must have its length in size"},
+        BadTcp{"control_block_with_flags",
+               [](TcpSocket&, TcpConnection& c) { (*c.control_block)[4] = 1; },
+               "^TcpSocketEntry: connection.control_block: .*0 in flags"},
+        BadTcp{"control_block_with_pause",
+               [](TcpSocket&, TcpConnection& c) { (*c.control_block)[15] = 1; },
+               "^TcpSocketEntry: connection.control_block: .*0 in flags, pause"},
+        BadTcp{"control_block_with_reserved",
+               [](TcpSocket&, TcpConnection& c) { (*c.control_block)[487] = 1; },
+               "^TcpSocketEntry: connection.control_block: .* and reserved"},
+        BadTcp{"control_block_of_another_state",
+               [](TcpSocket& s, TcpConnection&) { s.state = TcpState::kLastAck; },
+               "^TcpSocketEntry: connection: must have a control block of the state"},
+        BadTcp{"more_unsent_than_there_is", [](TcpSocket&, TcpConnection& c) { c.unsent = 301; },
+               "^connection.unsent: 301, at most the 300 bytes"}),
+    ParamName());
+
+// Records of a TCP socket: 1 the socket, 2 its loss, 3 and 4 the queues, 5 a listener.
+class ImageTcpRecordsTest : public ::testing::TestWithParam<BadRecords> {};
+
+TEST_P(ImageTcpRecordsTest, AreRefused) {
+  std::vector<RawRecord> records = take_apart(tcp_image());
+  ASSERT_EQ(records.size(), 8U);
+  GetParam().spoil(records);
+  EXPECT_THAT(read_image(put_together(records)),
+              FailsWith(EBADMSG, ContainsRegex(GetParam().says)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ImageTcpRecordsTest,
+    ::testing::Values(
+        BadRecords{"no_process", [](Records& r) { r.erase(r.begin()); },
+                   "^record 0 .TcpSocketEntry. at offset 16: in the wrong place, must be"},
+        BadRecords{
+            "taken_for_udp", [](Records& r) { r[1].type = 2; },
+            "^record 1 .UdpSocketEntry. .*field state at offset [0-9]+: unknown|field 2[0-9]"},
+        BadRecords{"queue_missing", [](Records& r) { r.erase(r.begin() + 3); },
+                   "^record 3 .data. .*field length: 300, must be the 3 that"},
+        BadRecords{"queue_longer", [](Records& r) { r[4].body += 'x'; },
+                   "^record 4 .data. .*field length: 301, must be the 300 that the TcpSocketEntry"},
+        BadRecords{
+            "queue_without_connection",
+            [](Records& r) { change<proto::TcpSocketEntry>(r[5], [](auto& s) { s.set_sent(5); }); },
+            "^record 5 .TcpSocketEntry. at .*field received or sent: must be 0 without"},
+        BadRecords{"less_sent_than_unsent",
+                   [](Records& r) {
+                     change<proto::TcpSocketEntry>(r[1], [](auto& s) { s.set_sent(99); });
+                     r[4].body.resize(99);
+                   },
+                   "^record 1 .TcpSocketEntry. at .*connection.unsent: 100, at most the 99 bytes"},
+        BadRecords{"end_counts",
+                   [](Records& r) {
+                     change<proto::EndEntry>(r.back(), [](auto& e) { e.set_bytes(302); });
+                   },
+                   "^record 7 .EndEntry. .*must be 8, 1, 3, 0, 303"}),
     ParamName());
 
 // What the writer refuses for several members together is refused by the reader as well.

@@ -238,7 +238,7 @@ TEST_F(ImageFileTest, Summary) {
   write_file("x.img", image);
   ASSERT_OK_AND_ASSIGN(ImageReader reader, ImageReader::open(path("x.img")));
   const ImageSummary want = {.major_version = 1,
-                             .minor_version = 0,
+                             .minor_version = 1,
                              .bytes = image.size(),
                              .records = 20,
                              .processes = 1,
@@ -350,13 +350,13 @@ TEST_F(ImageFileTest, ManySocketsTakeNoMoreMemory) {
     return -1L;
   };
   constexpr int kSockets = 500;
-  ReceivedDatagram datagram =
-      std::get<ImageSocket>(full_sample()[1]).socket.receive_queue.datagrams[0];
+  ReceivedDatagram datagram = std::get<UdpSocket>(std::get<ImageSocket>(full_sample()[1]).socket)
+                                  .receive_queue.datagrams[0];
   datagram.gro_size.reset();
   datagram.checksum.reset();
   datagram.payload.assign(16384, 0x77);
   ImageSocket socket = std::get<ImageSocket>(small_sample()[1]);
-  socket.socket.receive_queue.datagrams.assign(2, datagram);
+  std::get<UdpSocket>(socket.socket).receive_queue.datagrams.assign(2, datagram);
 
   std::ofstream("/proc/self/clear_refs") << "5";  // begins VmHWM anew
   long before = peak_kb();

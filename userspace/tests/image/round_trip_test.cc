@@ -24,19 +24,42 @@ namespace {
 using internal::Table;
 using ::testing::IsEmpty;
 
+// The entries of both.
+std::vector<ImageEntry> all_samples() {
+  std::vector<ImageEntry> entries = full_sample();
+  for (const ImageEntry& entry : tcp_sample()) entries.push_back(entry);
+  return entries;
+}
+
 TEST(ImageRoundTripTest, EveryMember) {
-  ASSERT_OK_AND_ASSIGN(std::string image, make_image(full_sample()));
-  ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> entries, read_image(image));
-  ASSERT_EQ(entries.size(), full_sample().size());
-  for (std::size_t i = 0; i < entries.size(); ++i)
-    EXPECT_TRUE(entries[i] == full_sample()[i]) << "entry " << i;
+  for (const std::vector<ImageEntry>& sample : {full_sample(), tcp_sample()}) {
+    ASSERT_OK_AND_ASSIGN(std::string image, make_image(sample));
+    ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> entries, read_image(image));
+    ASSERT_EQ(entries.size(), sample.size());
+    for (std::size_t i = 0; i < entries.size(); ++i)
+      EXPECT_TRUE(entries[i] == sample[i]) << "entry " << i;
+  }
 }
 
 TEST(ImageRoundTripTest, SameEntriesSameBytes) {
-  ASSERT_OK_AND_ASSIGN(std::string first, make_image(full_sample()));
+  ASSERT_OK_AND_ASSIGN(std::string first, make_image(all_samples()));
   ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> entries, read_image(first));
   ASSERT_OK_AND_ASSIGN(std::string second, make_image(entries));
   EXPECT_EQ(first, second);
+}
+
+// Queues of a connection are cut into records; the ends of these are where it can go wrong.
+TEST(ImageRoundTripTest, StreamsOfAnyLength) {
+  for (std::size_t length : {0U, 1U, 65534U, 65535U, 65536U, 2U * 65535U, 2U * 65535U + 1U}) {
+    std::vector<ImageEntry> entries = tcp_sample();
+    TcpConnection& connection = *tcp_of(entries[1]).connection;
+    connection.receive_queue.resize(length);
+    connection.send_queue.assign(length, 0x5c);
+    connection.unsent = static_cast<std::uint32_t>(length);
+    ASSERT_OK_AND_ASSIGN(std::string image, make_image(entries));
+    ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> again, read_image(image));
+    EXPECT_TRUE(again == entries) << length;
+  }
 }
 
 TEST(ImageRoundTripTest, NoEntries) {
@@ -61,7 +84,7 @@ TEST(ImageRoundTripTest, LongestPayload) {
   datagram.destination.port = 1;
   datagram.payload.assign(65535 - 8, 0xa5);
   std::vector<ImageEntry> entries = small_sample();
-  UdpSocket& socket = std::get<ImageSocket>(entries[1]).socket;
+  UdpSocket& socket = udp_of(entries[1]);
   socket.domain = AF_INET6;
   socket.receive_queue.datagrams.assign(20, datagram);
   ASSERT_OK_AND_ASSIGN(std::string image, make_image(entries));
@@ -81,7 +104,9 @@ class Collect {
     if constexpr (requires { typename Table<T>::Message; }) {
       std::apply([&](const auto&... rows) { ((*this)(value.*rows.member), ...); }, Table<T>::rows);
     }
-    if constexpr (std::is_same_v<T, ImageSocket>) (*this)(value.socket);
+    if constexpr (std::is_same_v<T, ImageSocket>)
+      std::visit([&](const auto& socket) { (*this)(socket); }, value.socket);
+    if constexpr (std::is_same_v<T, TcpSocket>) (*this)(value.losses);
     if constexpr (std::is_same_v<T, UdpSocket>) {
       (*this)(value.send_queue);
       (*this)(value.receive_queue.datagrams);
@@ -115,9 +140,9 @@ std::optional<std::uint64_t> number_of(const std::optional<T>& value) {
 template <typename Struct>
 class ImageTableTest : public ::testing::Test {};
 
-using Carried =
-    ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
-                     ImageProcess, ImageSocket, UdpSocket, Loss, ReceivedDatagram, SendQueue>;
+using Carried = ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
+                                 ImageProcess, ImageSocket, UdpSocket, Loss, ReceivedDatagram,
+                                 SendQueue, TcpScales, TcpWindow, TcpConnection, TcpSocket>;
 
 struct StructName {
   template <typename Struct>
@@ -132,13 +157,13 @@ TYPED_TEST_SUITE(ImageTableTest, Carried, StructName);
 // Otherwise a round trip would not show a member that is lost.
 TYPED_TEST(ImageTableTest, SampleHasEveryMember) {
   Collect<TypeParam> collect;
-  for (const ImageEntry& entry : full_sample()) std::visit(collect, entry);
+  for (const ImageEntry& entry : all_samples()) std::visit(collect, entry);
   ASSERT_FALSE(collect.found.empty());
   auto check_row = [&](const auto& row) {
     bool set = false;
     for (const TypeParam& value : collect.found)
       set = set || !(value.*row.member == TypeParam().*row.member);
-    EXPECT_TRUE(set) << "field " << row.number << " has its default in all of full_sample()";
+    EXPECT_TRUE(set) << "field " << row.number << " has its default in all samples";
   };
   std::apply([&](const auto&... rows) { (check_row(rows), ...); }, Table<TypeParam>::rows);
 }
@@ -146,7 +171,7 @@ TYPED_TEST(ImageTableTest, SampleHasEveryMember) {
 // Otherwise it would not show two members that have changed places.
 TYPED_TEST(ImageTableTest, SampleHasDifferentNumbers) {
   Collect<TypeParam> collect;
-  for (const ImageEntry& entry : full_sample()) std::visit(collect, entry);
+  for (const ImageEntry& entry : all_samples()) std::visit(collect, entry);
   for (const TypeParam& value : collect.found) {
     std::set<std::uint64_t> seen;
     auto check_row = [&](const auto& row) {
@@ -184,8 +209,13 @@ TEST(ImageTablesTest, EveryFieldIsCarried) {
   EXPECT_EQ(fields_of<InterfaceName>(), fields_of(image::InterfaceName::descriptor()));
   EXPECT_EQ(fields_of<ImageDescriptor>(), fields_of(image::Descriptor::descriptor()));
   EXPECT_EQ(fields_of<ImageProcess>(), fields_of(image::ProcessEntry::descriptor()));
-  EXPECT_EQ((fields_of<ImageSocket, UdpSocket, SocketCounts>()),
+  EXPECT_EQ((fields_of<ImageSocket, UdpSocket, UdpCounts>()),
             fields_of(image::UdpSocketEntry::descriptor()));
+  EXPECT_EQ((fields_of<ImageSocket, TcpSocket, TcpCounts>()),
+            fields_of(image::TcpSocketEntry::descriptor()));
+  EXPECT_EQ(fields_of<TcpScales>(), fields_of(image::TcpScales::descriptor()));
+  EXPECT_EQ(fields_of<TcpWindow>(), fields_of(image::TcpWindow::descriptor()));
+  EXPECT_EQ(fields_of<TcpConnection>(), fields_of(image::TcpConnection::descriptor()));
   EXPECT_EQ(fields_of<Loss>(), fields_of(image::LossEntry::descriptor()));
   EXPECT_EQ(fields_of<QueueHead>(), fields_of(image::UdpQueueEntry::descriptor()));
   EXPECT_EQ(fields_of<ReceivedDatagram>(), fields_of(image::ReceivedPacket::descriptor()));
@@ -195,6 +225,20 @@ TEST(ImageTablesTest, EveryFieldIsCarried) {
   packet.insert(
       {image::UdpPacketEntry::kReceivedFieldNumber, image::UdpPacketEntry::kSentFieldNumber});
   EXPECT_EQ(packet, fields_of(image::UdpPacketEntry::descriptor()));
+}
+
+// Descriptors and counts of losses have one table for both.
+TEST(ImageTablesTest, CommonFieldsHaveTheSameNumber) {
+  const google::protobuf::Descriptor& udp = *image::UdpSocketEntry::descriptor();
+  const google::protobuf::Descriptor& tcp = *image::TcpSocketEntry::descriptor();
+  int common = 0;
+  for (int i = 0; i < udp.field_count(); ++i) {
+    const google::protobuf::FieldDescriptor* field = tcp.FindFieldByName(udp.field(i)->name());
+    const google::protobuf::FieldDescriptor* same = tcp.FindFieldByNumber(udp.field(i)->number());
+    EXPECT_EQ(field, same) << udp.field(i)->name();
+    common += field != nullptr ? 1 : 0;
+  }
+  EXPECT_EQ(common, udp.field_count() - 1) << "all but memberships";
 }
 
 }  // namespace

@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <linux/net_tstamp.h>
+#include <linux/tcp_repair.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 #include "internet_sum.h"
@@ -119,7 +122,7 @@ SendQueue sent_ipv6() {
 ImageSocket ipv4_socket() {
   ImageSocket entry;
   entry.descriptors = {{3, false}, {1023, true}};
-  UdpSocket& socket = entry.socket;
+  UdpSocket& socket = entry.socket.emplace<UdpSocket>();
   socket.domain = AF_INET;
   socket.cookie = 0x1122334455667788;
   socket.inode = 424242;
@@ -146,7 +149,7 @@ ImageSocket ipv4_socket() {
 ImageSocket ipv6_socket() {
   ImageSocket entry;
   entry.descriptors = {{4, true}};
-  UdpSocket& socket = entry.socket;
+  UdpSocket& socket = entry.socket.emplace<UdpSocket>();
   socket.domain = AF_INET6;
   socket.local = Endpoint{address("fe80::2"), 5002, 7};
   socket.peer_flowinfo = 0xabcdef;
@@ -156,7 +159,100 @@ ImageSocket ipv6_socket() {
   return entry;
 }
 
+// What a kernel gives, with different numbers in it, and `more` bytes that a newer one adds.
+Bytes control_block(TcpState state, std::size_t more) {
+  tcp_repair_cb block{};
+  auto* bytes = reinterpret_cast<std::uint8_t*>(&block);
+  for (std::size_t i = offsetof(tcp_repair_cb, age_data_rcvd);
+       i < offsetof(tcp_repair_cb, reserved); ++i)
+    bytes[i] = static_cast<std::uint8_t>(i * 7);
+  block.size = static_cast<std::uint32_t>(sizeof(block) + more);
+  block.age_retrans = TCP_REPAIR_CB_NONE;
+  block.srtt = 123456;
+  block.received_ecn_bytes[1] = 4321;
+  block.state = static_cast<std::uint8_t>(state);
+  Bytes all(bytes, bytes + sizeof(block));
+  all.insert(all.end(), more, 0xb7);
+  return all;
+}
+
+Bytes stream(std::size_t size) {
+  Bytes bytes(size);
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i / 251 + i);
+  return bytes;
+}
+
+ImageSocket tcp_connection() {
+  ImageSocket entry;
+  entry.descriptors = {{7, false}};
+  TcpSocket& socket = entry.socket.emplace<TcpSocket>();
+  socket.domain = AF_INET;
+  socket.cookie = 0x99aabb;
+  socket.inode = 515151;
+  socket.netns_cookie = 14;
+  socket.nonblocking = true;
+  socket.state = TcpState::kCloseWait;
+  socket.local = Endpoint{address("192.0.2.2"), 80, 0};
+  socket.peer = Endpoint{address("192.0.2.77"), 40001, 0};
+  socket.address_chosen = false;
+  socket.port_chosen = false;
+  socket.receive_shutdown = true;
+  socket.send_shutdown = true;
+  socket.pending_error = EHOSTUNREACH;
+  socket.options = {{SOL_SOCKET, SO_MARK, {8, 0, 0, 0}}, {IPPROTO_TCP, TCP_NODELAY, {1, 0, 0, 0}}};
+  TcpConnection& connection = socket.connection.emplace();
+  connection.mss_clamp = 1460;
+  connection.scales = TcpScales{7, 9};
+  connection.sack = true;
+  connection.timestamps = true;
+  connection.snd_seq = 0xfffffff0;
+  connection.rcv_seq = 0x10203040;
+  connection.timestamp = 987654321;
+  connection.window = {1001, 65536, 131072, 29200, 1005};
+  connection.receive_queue = stream(3);
+  connection.send_queue = stream(300);
+  connection.unsent = 100;
+  connection.urgent_mark = 2;
+  connection.control_block = control_block(socket.state, 8);
+  connection.dumped_at = 1'700'000'000'000'000'002;
+  socket.losses = {{"connection", std::nullopt, "something"}};
+  return entry;
+}
+
+// With what a connection does not have; one listens, one is being connected.
+std::vector<ImageSocket> tcp_others() {
+  ImageSocket listening;
+  listening.descriptors = {{8, true}};
+  TcpSocket& listener = listening.socket.emplace<TcpSocket>();
+  listener.domain = AF_INET6;
+  listener.state = TcpState::kListen;
+  listener.local = Endpoint{address("fe80::2"), 443, 7};
+  listener.address_chosen = true;
+  listener.port_chosen = true;
+  listener.backlog = 4096;
+  listener.accept_queue = 3;
+  listener.reuseport_rank = 2;
+  listener.interfaces = {{7, "eth7"}};
+
+  ImageSocket connecting;
+  TcpSocket& socket = connecting.socket.emplace<TcpSocket>();
+  socket.domain = AF_INET6;
+  socket.state = TcpState::kSynSent;
+  socket.local = Endpoint{address("2001:db8::2"), 5003, 0};
+  socket.peer = Endpoint{address("2001:db8::9"), 22, 0};
+  socket.peer_flowinfo = 0xfedcba;
+  socket.syn_sequence = 4711;
+  return {listening, connecting};
+}
+
 }  // namespace
+
+std::vector<ImageEntry> tcp_sample() {
+  std::vector<ImageEntry> entries = {ImageProcess{4712, "server", 1'700'000'000'000'000'003},
+                                     tcp_connection()};
+  for (const ImageSocket& socket : tcp_others()) entries.emplace_back(socket);
+  return entries;
+}
 
 std::vector<ImageEntry> full_sample() {
   return {ImageProcess{4711, "a \"name\\\x01\xff", 1'700'000'000'000'000'001}, ipv4_socket(),
@@ -166,7 +262,7 @@ std::vector<ImageEntry> full_sample() {
 std::vector<ImageEntry> small_sample() {
   ImageSocket socket;
   socket.descriptors = {{3, false}};
-  socket.socket.domain = AF_INET;
+  socket.socket.emplace<UdpSocket>().domain = AF_INET;
   return {ImageProcess{1, "init", 0}, socket};
 }
 

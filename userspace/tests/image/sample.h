@@ -2,6 +2,7 @@
 #ifndef SOCKREPAIR_TESTS_IMAGE_SAMPLE_H_
 #define SOCKREPAIR_TESTS_IMAGE_SAMPLE_H_
 
+#include <variant>
 #include <vector>
 
 #include "sockrepair/image.h"
@@ -13,6 +14,18 @@ namespace sockrepair::test {
 // them every member has a value that is not its default, and numbers of one struct differ from each
 // other, so that none can stand in for another.
 std::vector<ImageEntry> full_sample();
+
+// A process with TCP sockets: a connection with a control block and queues, a listener, and
+// one that is being connected. The same holds for their members.
+std::vector<ImageEntry> tcp_sample();
+
+// The UDP and the TCP socket of an entry.
+inline UdpSocket& udp_of(ImageEntry& entry) {
+  return std::get<UdpSocket>(std::get<ImageSocket>(entry).socket);
+}
+inline TcpSocket& tcp_of(ImageEntry& entry) {
+  return std::get<TcpSocket>(std::get<ImageSocket>(entry).socket);
+}
 
 // A process with one unbound socket.
 std::vector<ImageEntry> small_sample();

@@ -51,13 +51,14 @@ std::string text_of(const std::vector<ImageEntry>& entries) {
 
 TEST(ImageJsonTest, Structure) {
   json document = json_of(full_sample());
-  EXPECT_EQ(document["version"], "1.0");
+  EXPECT_EQ(document["version"], "1.1");
   ASSERT_EQ(document["processes"].size(), 1U);
   const json& process = document["processes"][0];
   EXPECT_EQ(process["pid"], 4711);
   EXPECT_EQ(process["comm"], "a \"name\\x5c\\x01\\xff");
   ASSERT_EQ(process["sockets"].size(), 2U);
   const json& socket = process["sockets"][0];
+  EXPECT_EQ(socket["protocol"], "udp");
   EXPECT_EQ(socket["descriptors"][1], json::parse(R"({"number": 1023, "close_on_exec": true})"));
   EXPECT_EQ(socket["local"], json::parse(R"({"address": "192.0.2.2", "port": 5001, "scope": 0})"));
   EXPECT_EQ(socket["cookie"], 0x1122334455667788U);
@@ -109,7 +110,7 @@ TEST(ImageJsonTest, EveryMember) {
   json document = json_of(full_sample());
   const json& sockets = document["processes"][0]["sockets"];
   std::set<std::string> want = names<UdpSocket>();
-  want.insert({"descriptors", "receive_queue", "send_queue", "losses"});
+  want.insert({"protocol", "descriptors", "receive_queue", "send_queue", "losses"});
   EXPECT_EQ(keys({&sockets[0], &sockets[1]}), want);
   want = names<ReceivedDatagram>();
   want.insert("payload");
@@ -119,19 +120,64 @@ TEST(ImageJsonTest, EveryMember) {
   EXPECT_EQ(keys({&sockets[0]["send_queue"], &sockets[1]["send_queue"]}), want);
 }
 
+// The same for TCP, and every member of the control block under its name in the kernel's header.
+TEST(ImageJsonTest, EveryMemberOfTcp) {
+  json document = json_of(tcp_sample());
+  const json& sockets = document["processes"][0]["sockets"];
+  ASSERT_EQ(sockets.size(), 3U);
+  std::set<std::string> want = names<TcpSocket>();
+  want.insert({"protocol", "descriptors", "losses"});
+  EXPECT_EQ(keys({&sockets[0], &sockets[1], &sockets[2]}), want);
+  const json& connection = sockets[0]["connection"];
+  want = names<TcpConnection>();
+  want.insert({"receive_queue", "send_queue"});
+  EXPECT_EQ(keys({&connection}), want);
+  EXPECT_EQ(sockets[0]["protocol"], "tcp");
+  EXPECT_EQ(sockets[0]["state"], "CLOSE_WAIT");
+  EXPECT_EQ(connection["scales"], json::parse(R"({"snd": 7, "rcv": 9})"));
+  EXPECT_EQ(connection["window"]["max_window"], 131072);
+  EXPECT_EQ(connection["receive_queue"], "000102");
+  EXPECT_EQ(connection["send_queue"].get<std::string>().size(), 2U * 300);
+
+  const json& block = connection["control_block"];
+  EXPECT_EQ(block["srtt"], 123456);
+  EXPECT_EQ(block["received_ecn_bytes"][1], 4321);
+  EXPECT_EQ(block["state"], 8);
+  EXPECT_EQ(block["rest"], "b7b7b7b7b7b7b7b7");
+  EXPECT_FALSE(block.contains("age_retrans")) << "which is none";
+  for (const char* other : {"size", "flags", "pause", "reserved"})
+    EXPECT_FALSE(block.contains(other)) << other;
+  EXPECT_EQ(block.size(), 115U) << "115 members, one of them none, and the rest";
+}
+
+TEST(ImageTextTest, ShowsTcp) {
+  std::string text = text_of(tcp_sample());
+  for (const std::string& part : std::vector<std::string>{
+           "\n  socket 1 (TCP, IPv4)\n    descriptor: 7\n", "\n    state: CLOSE_WAIT\n",
+           "\n    peer: 192.0.2.77:40001\n", "\n    receive queue: 3 bytes 000102\n",
+           "\n    send queue: 300 bytes 0001", "\n    connection:\n      mss_clamp: 1460\n",
+           "\n      scales: snd 7, rcv 9\n", "\n      window: snd_wl1 1001, snd_wnd 65536, ",
+           "\n    control block:\n      age_data_rcvd: ", "\n      srtt: 123456\n",
+           "\n      rest: b7b7b7b7b7b7b7b7\n", "\n    not in this image: connection: something\n",
+           "\n  socket 2 (TCP, IPv6)\n", "\n    state: LISTEN\n", "\n    backlog: 4096\n",
+           "\n    state: SYN_SENT\n"})
+    EXPECT_THAT(text, HasSubstr(part));
+}
+
 TEST(ImageTextTest, OneBlockForEachSocket) {
   std::string text = text_of(full_sample());
-  const Loss loss = std::get<ImageSocket>(full_sample()[1]).socket.losses[0];
+  std::vector<ImageEntry> entries = full_sample();
+  const Loss loss = udp_of(entries[1]).losses[0];
   for (const std::string& part : std::vector<std::string>{
-           "image of version 1.0: 1 process, 2 sockets, 5 datagrams; ",
+           "image of version 1.1: 1 process, 2 sockets, 5 datagrams; ",
            "\nprocess 4711 (a \"name\\x5c\\x01\\xff), dumped at 2023-11-14 22:13:20 UTC\n",
-           "\n  socket 1 (IPv4)\n    descriptor: 3\n    descriptor: 1023 (close-on-exec)\n",
+           "\n  socket 1 (UDP, IPv4)\n    descriptor: 3\n    descriptor: 1023 (close-on-exec)\n",
            "\n    local: 192.0.2.2:5001\n", "SO_MARK",
            "\n    receive queue: 2 datagrams, 16 bytes\n",
            "\n      192.0.2.1:4001 to 192.0.2.2:5001\n",
            "\n        payload: 8 bytes 0a0b0c0d0e0f1011\n",
            "\n    send queue: 1 datagram, 3 bytes\n",
-           "\n    not in this image: " + loss.describe() + "\n", "\n  socket 2 (IPv6)\n",
+           "\n    not in this image: " + loss.describe() + "\n", "\n  socket 2 (UDP, IPv6)\n",
            "5a5a...\n"})
     EXPECT_THAT(text, HasSubstr(part));
 }
@@ -140,9 +186,9 @@ TEST(ImageTextTest, OneBlockForEachSocket) {
 TEST(ImageTextTest, IsPrintable) {
   std::vector<ImageEntry> entries = full_sample();
   std::get<ImageProcess>(entries[0]).comm = "\x1b[2J\n\x7f\x9b";
-  ImageSocket& socket = std::get<ImageSocket>(entries[1]);
-  socket.socket.losses[0].what = "\x1b]0;title\x07";
-  socket.socket.interfaces[0].name =
+  UdpSocket& socket = udp_of(entries[1]);
+  socket.losses[0].what = "\x1b]0;title\x07";
+  socket.interfaces[0].name =
       "\x1b"
       "c";
   for (const std::string& text : {text_of(entries), json_of(entries).dump()})

@@ -9,8 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "selection.h"
 #include "sockrepair/loss.h"
 #include "sockrepair/result.h"
+#include "sockrepair/tcp_socket.h"
 
 // The verbs of `sockrepair`, each with what its options were parsed into. Each prints its report to
 // stdout, and what is lost and what has failed to stderr.
@@ -32,9 +34,12 @@ enum class Afterwards { kLeaveRunning, kClose, kKill };
 
 struct DumpCommand {
   pid_t pid = 0;
-  std::vector<int> numbers;  // empty: every UDP socket
-  std::string file;          // "-": stdout
+  Selection selection;
+  std::string file;  // "-": stdout
   Afterwards afterwards = Afterwards::kLeaveRunning;
+  bool drop_waiting = false;  // connections that wait for accept(2)
+  bool lock = true;
+  unsigned hold = 60;  // seconds that the lock stays after kClose and kKill, until restore
   bool strict = false;
   bool json = false;
   double patience = 5;  // seconds
@@ -49,6 +54,9 @@ struct RestoreCommand {
   HandOver hand_over = HandOver::kSameNumbers;
   std::string path;                  // kSendTo
   std::vector<std::string> program;  // of the other two; never empty then
+  Which which = Which::kAll;
+  TcpRestoreOptions tcp;
+  bool lock = true;
   bool strict = false;
 };
 // With a program it does not return when it succeeds.
@@ -64,6 +72,11 @@ struct CheckCommand {
   bool json = false;
 };
 int run_check(const CheckCommand& command);
+
+struct DetachedCommand {
+  bool json = false;
+};
+int run_detached(const DetachedCommand& command);
 
 // What the verbs share.
 

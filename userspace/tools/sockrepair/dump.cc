@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 //
-// sockrepair dump: the UDP sockets of a process into an image.
+// sockrepair dump: the sockets of a process into an image.
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,12 +14,18 @@
 #include <utility>
 
 #include "command.h"
+#include "keeper.h"
+#include "other_netns.h"
 #include "progress.h"
+#include "selection.h"
 #include "sockrepair/image.h"
 #include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
+#include "sockrepair/tcp_detached.h"
+#include "sockrepair/tcp_socket.h"
 #include "sockrepair/udp_socket.h"
 #include "try.h"
+#include "uapi.h"
 
 namespace sockrepair::tool {
 
@@ -29,50 +35,42 @@ using Clock = std::chrono::steady_clock;
 
 struct Report {
   ImageProcess process;
-  std::size_t sockets = 0;
-  std::size_t waiting = 0;          // datagrams in receive queues
-  std::size_t begun = 0;            // datagrams under construction
+  std::size_t udp_sockets = 0;
+  std::size_t waiting = 0;  // datagrams in receive queues
+  std::size_t begun = 0;    // datagrams under construction
+  std::size_t tcp_sockets = 0;
+  std::size_t listeners = 0;
+  std::size_t connections = 0;
+  std::size_t received = 0;         // bytes in receive queues of connections
+  std::size_t sent = 0;             // and in their send queues
   std::vector<std::string> losses;  // one line each
+  std::vector<std::string> notes;   // the same, of what is not a socket of the process
   StopMethod method = StopMethod::kAlreadyStopped;
   std::chrono::microseconds stopped{0};
+  pid_t keeper = 0;  // of the lock that stays; 0: none does
 };
 
-bool is_udp(const Fd& fd) {
-  Result<int> domain = sys::getsockopt<int>(fd.get(), SOL_SOCKET, SO_DOMAIN);
-  Result<int> protocol = sys::getsockopt<int>(fd.get(), SOL_SOCKET, SO_PROTOCOL);
-  return domain && protocol && (*domain == AF_INET || *domain == AF_INET6) &&
-         *protocol == IPPROTO_UDP;
+std::string count_text(std::size_t count, const char* one, const char* many) {
+  return std::to_string(count) + " " + (count == 1 ? one : many);
 }
 
-// "descriptor 5", "descriptors 5, 7"
-std::string numbers_text(const std::vector<int>& numbers) {
-  std::string text = numbers.size() == 1 ? "descriptor" : "descriptors";
-  for (std::size_t i = 0; i < numbers.size(); ++i)
-    text += (i == 0 ? " " : ", ") + std::to_string(numbers[i]);
-  return text;
+// 0 on a kernel that does not tell: all sockets are then taken to be in one.
+Result<std::uint64_t> netns_cookie(const Candidate& candidate) {
+  Result<std::uint64_t> cookie =
+      sys::getsockopt<std::uint64_t>(candidate.fd.get(), SOL_SOCKET, SO_NETNS_COOKIE);
+  if (!cookie && cookie.error().code == ENOPROTOOPT) return std::uint64_t{0};
+  return cookie;
 }
 
-// The sockets that --fd asks for, or all.
-Result<std::vector<HeldSocket>> select(std::vector<HeldSocket> all,
-                                       const std::vector<int>& numbers) {
-  if (numbers.empty()) return all;
-  std::vector<HeldSocket> chosen;
-  for (int number : numbers) {
-    auto has = [number](const HeldSocket& s) {
-      return std::find(s.numbers.begin(), s.numbers.end(), number) != s.numbers.end();
-    };
-    auto at = std::find_if(all.begin(), all.end(), has);
-    if (at == all.end()) {
-      if (std::any_of(chosen.begin(), chosen.end(), has)) continue;  // the same socket again
-      return Error{EBADF, "--fd " + std::to_string(number) + ": the process has no such socket"};
-    }
-    chosen.push_back(std::move(*at));
-    all.erase(at);
+// What kernel and image take a socket's number of the process to be.
+Result<std::vector<ImageDescriptor>> descriptors_of(const Process& process,
+                                                    const HeldSocket& held) {
+  std::vector<ImageDescriptor> descriptors;
+  for (int number : held.numbers) {
+    SOCKREPAIR_TRY_ASSIGN(bool close_on_exec, process.close_on_exec(number));
+    descriptors.push_back({number, close_on_exec});
   }
-  std::sort(chosen.begin(), chosen.end(), [](const HeldSocket& a, const HeldSocket& b) {
-    return a.numbers.front() < b.numbers.front();
-  });
-  return chosen;
+  return descriptors;
 }
 
 class Dump {
@@ -86,70 +84,200 @@ class Dump {
   int status() const { return status_; }
 
  private:
-  Result<void> add_sockets(const Process& process);
-  Result<bool> add(const Process& process, const HeldSocket& held);
+  bool goes_away() const { return command_.afterwards != Afterwards::kLeaveRunning; }
+  // Whether connections are dumped as such.
+  bool takes_connections() const { return command_.selection.which != Which::kListenOnly; }
+
+  Result<void> begin_image();
   Result<void> note_other_holders(pid_t pid);
+  Result<void> note_detached();
+  Result<void> keep_connections();
+  Result<void> add_sockets(const Process& process);
+  Result<UdpSocket> read_udp(const Candidate& candidate);
+  // Nothing where the kernel does not tell, which the dump of the socket then says.
+  Result<const TcpSurvey*> survey_of(const Candidate& candidate);
+  Result<TcpSocket> read_tcp(const Candidate& candidate);
+  Result<void> take_away(const Process& process, StoppedProcess& stopped);
   void lose(const std::string& what) { report_.losses.push_back(what); }
+  template <typename Socket>
+  void lose_all(const Candidate& candidate, const Socket& socket) {
+    for (const Loss& loss : socket.losses) lose(candidate.subject() + ": " + loss.describe());
+  }
 
   const DumpCommand& command_;
   Report& report_;
   std::optional<ImageWriter> writer_;
-  std::vector<HeldSocket> done_;
+  std::vector<Candidate> sockets_;
+  std::map<std::uint64_t, std::optional<TcpSurvey>> surveys_;  // by the cookie of the namespace
+  // Gone before `sockets_`, and before the process runs again.
+  std::optional<Keeper> keeper_;
   int status_ = kFailed;
 };
 
-Result<bool> Dump::add(const Process& process, const HeldSocket& held) {
-  SOCKREPAIR_TRY_ASSIGN(Fd fd, process.take(held.numbers.front()));
-  if (!is_udp(fd)) {
-    if (command_.numbers.empty()) return false;
-    return Error{EPROTONOSUPPORT, numbers_text(held.numbers) + ": not a UDP socket"};
-  }
+Result<UdpSocket> Dump::read_udp(const Candidate& candidate) {
   UdpDumpOptions options;
-  options.take_errors = command_.afterwards != Afterwards::kLeaveRunning;
-  Result<UdpSocket> socket = dump_udp_socket(fd, options);
-  std::string subject = numbers_text(held.numbers);
-  if (!socket) return Error{socket.error().code, subject + ": " + socket.error().what};
+  options.take_errors = goes_away();
+  SOCKREPAIR_TRY_ASSIGN(UdpSocket socket, dump_udp_socket(candidate.fd, options));
+  ++report_.udp_sockets;
+  report_.waiting += socket.receive_queue.datagrams.size();
+  report_.begun += socket.send_queue.has_value() ? 1 : 0;
+  lose_all(candidate, socket);
+  return socket;
+}
 
-  for (const Loss& loss : socket->losses) lose(subject + ": " + loss.describe());
-  report_.waiting += socket->receive_queue.datagrams.size();
-  report_.begun += socket->send_queue.has_value() ? 1 : 0;
-  ImageSocket entry;
-  for (int number : held.numbers) {
-    SOCKREPAIR_TRY_ASSIGN(bool close_on_exec, process.close_on_exec(number));
-    entry.descriptors.push_back({number, close_on_exec});
+Result<const TcpSurvey*> Dump::survey_of(const Candidate& candidate) {
+  SOCKREPAIR_TRY_ASSIGN(std::uint64_t cookie, netns_cookie(candidate));
+  auto at = surveys_.find(cookie);
+  if (at == surveys_.end()) {
+    Result<TcpSurvey> survey = TcpSurvey::take(candidate.fd.get());
+    at = surveys_.emplace(cookie, survey ? std::optional(*std::move(survey)) : std::nullopt).first;
   }
-  entry.socket = *std::move(socket);
-  Result<void> added = writer_->add(entry);
-  if (!added) return Error{added.error().code, subject + ": " + added.error().what};
-  return true;
+  return at->second ? &*at->second : nullptr;
+}
+
+Result<TcpSocket> Dump::read_tcp(const Candidate& candidate) {
+  TcpDumpOptions options;
+  options.leave_in_repair = goes_away() && takes_connections();
+  options.take_errors = goes_away();
+  options.accept_queue = goes_away() && !command_.drop_waiting ? Refusal::kFail : Refusal::kReport;
+  SOCKREPAIR_TRY_ASSIGN(options.survey, survey_of(candidate));
+  Result<TcpSocket> dumped = dump_tcp_socket(candidate.fd, options);
+  if (!dumped && dumped.error().code == EBUSY && options.accept_queue == Refusal::kFail)
+    return Error{EBUSY, dumped.error().what + "; --drop-waiting gives these up"};
+  if (!dumped) return dumped.error();
+  TcpSocket socket = *std::move(dumped);
+  if (!takes_connections()) socket = without_connection(socket);
+  ++report_.tcp_sockets;
+  report_.listeners += socket.state == TcpState::kListen ? 1 : 0;
+  if (socket.connection) {
+    ++report_.connections;
+    report_.received += socket.connection->receive_queue.size();
+    report_.sent += socket.connection->send_queue.size();
+  }
+  lose_all(candidate, socket);
+  return socket;
 }
 
 Result<void> Dump::add_sockets(const Process& process) {
-  SOCKREPAIR_TRY_ASSIGN(std::vector<HeldSocket> all, process.sockets());
-  SOCKREPAIR_TRY_ASSIGN(std::vector<HeldSocket> chosen, select(std::move(all), command_.numbers));
-  Progress progress("sockets", chosen.size());
-  for (const HeldSocket& held : chosen) {
+  Progress progress("sockets", sockets_.size());
+  for (const Candidate& candidate : sockets_) {
     SOCKREPAIR_TRY(check_signals());
-    SOCKREPAIR_TRY_ASSIGN(bool added, add(process, held));
-    if (added) done_.push_back(held);
+    auto named = [&](const Error& error) {
+      return Error{error.code, candidate.subject() + ": " + error.what};
+    };
+    ImageSocket entry;
+    SOCKREPAIR_TRY_ASSIGN(entry.descriptors, descriptors_of(process, candidate.held));
+    if (candidate.protocol == Protocol::kUdp) {
+      Result<UdpSocket> socket = read_udp(candidate);
+      if (!socket) return named(socket.error());
+      entry.socket = *std::move(socket);
+    } else {
+      Result<TcpSocket> socket = read_tcp(candidate);
+      if (!socket) return named(socket.error());
+      entry.socket = *std::move(socket);
+    }
+    Result<void> added = writer_->add(entry);
+    if (!added) return named(added.error());
     progress.advance();
   }
-  report_.sockets = done_.size();
-  if (done_.empty())
-    return Error{ENODATA, "process " + std::to_string(command_.pid) + " has no UDP socket"};
   return {};
 }
 
-// A socket that others have, too, goes on existing, and keeps its address.
+// A socket that others have, too, goes on existing, and keeps its address. A connection would then
+// be in two places.
 Result<void> Dump::note_other_holders(pid_t pid) {
   std::vector<std::uint64_t> inodes;
-  for (const HeldSocket& held : done_) inodes.push_back(held.inode);
+  for (const Candidate& candidate : sockets_) inodes.push_back(candidate.held.inode);
   SOCKREPAIR_TRY_ASSIGN(std::vector<SocketHolder> holders, socket_holders(inodes));
   for (const SocketHolder& holder : holders) {
     if (holder.pid == pid) continue;
-    auto is_it = [&](const HeldSocket& s) { return s.inode == holder.inode; };
-    lose(numbers_text(std::find_if(done_.begin(), done_.end(), is_it)->numbers) +
-         ": not closed everywhere, process " + std::to_string(holder.pid) + " has it, too");
+    auto is_it = [&](const Candidate& c) { return c.held.inode == holder.inode; };
+    const Candidate& candidate = *std::find_if(sockets_.begin(), sockets_.end(), is_it);
+    const std::string who = "process " + std::to_string(holder.pid) + " has it, too";
+    if (candidate.is_connection() && takes_connections()) {
+      return Error{EBUSY, candidate.subject() + ": a connection, and " + who +
+                              "; it cannot be moved from one of them only"};
+    }
+    lose(candidate.subject() + ": not closed everywhere, " + who);
+  }
+  return {};
+}
+
+// Connections at the addresses of the sockets that go away, which nobody has and no image.
+Result<void> Dump::note_detached() {
+  std::map<std::uint64_t, std::vector<const Candidate*>> by_netns;
+  for (const Candidate& candidate : sockets_) {
+    if (candidate.protocol != Protocol::kTcp || !candidate.local) continue;
+    SOCKREPAIR_TRY_ASSIGN(std::uint64_t cookie, netns_cookie(candidate));
+    by_netns[cookie].push_back(&candidate);
+  }
+  std::map<std::string, std::size_t> counts;
+  for (const auto& [cookie, candidates] : by_netns) {
+    auto is_theirs = [&](const DetachedConnection& c) {
+      return std::any_of(candidates.begin(), candidates.end(), [&](const Candidate* candidate) {
+        const Endpoint& local = *candidate->local;
+        return local.port == c.local.port &&
+               (local.address.is_any() || local.address == c.local.address);
+      });
+    };
+    SOCKREPAIR_TRY(internal::run_in_netns_of(candidates.front()->fd.get(), [&]() -> Result<void> {
+      Result<std::vector<DetachedConnection>> found = find_detached_connections();
+      // A kernel without sock_diag for TCP: "check" says what that costs.
+      if (!found) return {};
+      for (const DetachedConnection& c : *found)
+        if (is_theirs(c))
+          ++counts[std::string(detached_kind_name(c.kind)) + ": " + c.consequence()];
+      return {};
+    }));
+  }
+  for (const auto& [what, count] : counts)
+    report_.notes.push_back(count_text(count, "connection", "connections") + " in " + what);
+  return {};
+}
+
+// From here on nothing arrives on the connections, so that what is read of them stays true.
+Result<void> Dump::keep_connections() {
+  std::vector<KeptConnection> connections;
+  for (const Candidate& candidate : sockets_) {
+    if (!candidate.is_connection() || !candidate.local || !candidate.peer) continue;
+    SOCKREPAIR_TRY_ASSIGN(auto cookie, sys::getsockopt<std::uint64_t>(candidate.fd.get(),
+                                                                      SOL_SOCKET, SO_NETNS_COOKIE));
+    connections.push_back({candidate.fd.get(), cookie, {*candidate.local, *candidate.peer}});
+  }
+  if (connections.empty() || !takes_connections()) return {};
+  Result<Keeper> keeper = Keeper::start(connections, command_.lock, lock_name(report_.process));
+  if (!keeper) {
+    return Error{keeper.error().code,
+                 keeper.error().what + "; with --no-lock it is for you to drop their segments"};
+  }
+  keeper_.emplace(*std::move(keeper));
+  return {};
+}
+
+Result<void> Dump::begin_image() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  report_.process.dumped_at = static_cast<std::uint64_t>(now.tv_sec) * 1000000000U +
+                              static_cast<std::uint64_t>(now.tv_nsec);
+  return writer_->add(report_.process);
+}
+
+// Ends the sockets in the process, which does not run before.
+Result<void> Dump::take_away(const Process& process, StoppedProcess& stopped) {
+  if (command_.afterwards == Afterwards::kClose) {
+    std::vector<int> numbers;
+    for (const Candidate& candidate : sockets_)
+      numbers.insert(numbers.end(), candidate.held.numbers.begin(), candidate.held.numbers.end());
+    SOCKREPAIR_TRY(stopped.close(numbers));
+  } else {
+    SOCKREPAIR_TRY(process.kill(
+        std::chrono::milliseconds(static_cast<std::int64_t>(command_.patience * 1000))));
+  }
+  sockets_.clear();
+  if (keeper_) {
+    SOCKREPAIR_TRY_ASSIGN(pid_t keeper, keeper_->keep_locked(std::chrono::seconds(command_.hold)));
+    keeper_.reset();
+    if (command_.lock && command_.hold > 0) report_.keeper = keeper;
   }
   return {};
 }
@@ -162,11 +290,7 @@ Result<void> Dump::run() {
   SOCKREPAIR_TRY_ASSIGN(Process process, Process::open(command_.pid));
   SOCKREPAIR_TRY_ASSIGN(report_.process.comm, process.name());
   report_.process.pid = command_.pid;
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  report_.process.dumped_at = static_cast<std::uint64_t>(now.tv_sec) * 1000000000U +
-                              static_cast<std::uint64_t>(now.tv_nsec);
-  SOCKREPAIR_TRY(writer_->add(report_.process));
+  SOCKREPAIR_TRY(begin_image());
 
   StopOptions stop;
   stop.patience = std::chrono::milliseconds(static_cast<std::int64_t>(command_.patience * 1000));
@@ -176,9 +300,22 @@ Result<void> Dump::run() {
   report_.method = stopped.method();
   // Whether it can be done has to be known before there is an image.
   if (command_.afterwards == Afterwards::kClose) SOCKREPAIR_TRY(stopped.close({}));
-  SOCKREPAIR_TRY(add_sockets(process));
-  if (command_.afterwards != Afterwards::kLeaveRunning)
+  SOCKREPAIR_TRY_ASSIGN(sockets_, select_sockets(process, command_.selection));
+  if (sockets_.empty()) {
+    return Error{ENODATA,
+                 "process " + std::to_string(command_.pid) + " has no such UDP or TCP socket"};
+  }
+  if (goes_away()) {
     SOCKREPAIR_TRY(note_other_holders(process.pid()));
+    SOCKREPAIR_TRY(note_detached());
+  }
+  SOCKREPAIR_TRY(keep_connections());
+  // Before the process runs again, whatever happens.
+  struct PutBack {
+    std::optional<Keeper>& keeper;
+    ~PutBack() { keeper.reset(); }
+  } put_back{keeper_};
+  SOCKREPAIR_TRY(add_sockets(process));
   if (command_.strict && !report_.losses.empty()) {
     status_ = kIncomplete;
     return Error{ENOTRECOVERABLE, "--strict, and " + std::to_string(report_.losses.size()) +
@@ -187,7 +324,9 @@ Result<void> Dump::run() {
   SOCKREPAIR_TRY(check_signals());
 
   // Before the sockets go, the image has to be there; if they stay, it can wait for the process.
-  if (command_.afterwards == Afterwards::kLeaveRunning) {
+  if (!goes_away()) {
+    if (keeper_) SOCKREPAIR_TRY(keeper_->release());
+    keeper_.reset();
     SOCKREPAIR_TRY(stopped.resume());
     report_.stopped = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
     return writer_->finish();
@@ -195,24 +334,11 @@ Result<void> Dump::run() {
   SOCKREPAIR_TRY(writer_->finish());
   std::string written = "the image is written, but: ";
   Result<void> wanted = check_signals();
+  if (wanted) wanted = take_away(process, stopped);
   if (!wanted) return Error{wanted.error().code, written + wanted.error().what};
-  if (command_.afterwards == Afterwards::kClose) {
-    std::vector<int> numbers;
-    for (const HeldSocket& held : done_)
-      numbers.insert(numbers.end(), held.numbers.begin(), held.numbers.end());
-    Result<void> closed = stopped.close(numbers);
-    if (!closed) return Error{closed.error().code, written + closed.error().what};
-  } else {
-    Result<void> killed = process.kill(stop.patience);
-    if (!killed) return Error{killed.error().code, written + killed.error().what};
-  }
   SOCKREPAIR_TRY(stopped.resume());
   report_.stopped = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
   return {};
-}
-
-std::string count_text(std::size_t count, const char* one, const char* many) {
-  return std::to_string(count) + " " + (count == 1 ? one : many);
 }
 
 const char* ending(Afterwards afterwards) {
@@ -227,28 +353,54 @@ const char* ending(Afterwards afterwards) {
   return "";
 }
 
+// "1 UDP socket (3 datagrams waiting, 0 under construction)"
+std::string udp_text(const Report& report) {
+  return count_text(report.udp_sockets, "UDP socket", "UDP sockets") + " (" +
+         count_text(report.waiting, "datagram", "datagrams") + " waiting, " +
+         std::to_string(report.begun) + " under construction)";
+}
+
+// "2 TCP sockets (1 listening, 1 connected, 0 bytes to be read, 17 to be acknowledged)"
+std::string tcp_text(const Report& report) {
+  return count_text(report.tcp_sockets, "TCP socket", "TCP sockets") + " (" +
+         std::to_string(report.listeners) + " listening, " + std::to_string(report.connections) +
+         " connected, " + count_text(report.received, "byte", "bytes") + " to be read, " +
+         std::to_string(report.sent) + " to be acknowledged)";
+}
+
 void print_text(FILE* out, const DumpCommand& command, const Report& report) {
-  fprintf(out, "%s: %s of process %d (%s); %s waiting, %d under construction; %s (%s, %.1f ms)\n",
-          command.file.c_str(), count_text(report.sockets, "UDP socket", "UDP sockets").c_str(),
-          report.process.pid, report.process.comm.c_str(),
-          count_text(report.waiting, "datagram", "datagrams").c_str(),
-          static_cast<int>(report.begun), ending(command.afterwards),
-          stop_method_name(report.method), static_cast<double>(report.stopped.count()) / 1000);
+  std::string sockets = report.udp_sockets != 0 ? udp_text(report) : "";
+  if (report.tcp_sockets != 0) sockets += (sockets.empty() ? "" : ", ") + tcp_text(report);
+  fprintf(out, "%s: %s of process %d (%s); %s (%s, %.1f ms)\n", command.file.c_str(),
+          sockets.c_str(), report.process.pid, report.process.comm.c_str(),
+          ending(command.afterwards), stop_method_name(report.method),
+          static_cast<double>(report.stopped.count()) / 1000);
+  if (report.keeper != 0) {
+    fprintf(out, "segments are dropped until they are restored here, %u s at most (process %d)\n",
+            command.hold, report.keeper);
+  }
 }
 
 void print_json(FILE* out, const DumpCommand& command, const Report& report) {
-  std::string losses;
-  for (const std::string& loss : report.losses)
-    losses += (losses.empty() ? "" : ", ") + json_string(loss);
+  auto list = [](const std::vector<std::string>& lines) {
+    std::string text;
+    for (const std::string& line : lines) text += (text.empty() ? "" : ", ") + json_string(line);
+    return text;
+  };
   fprintf(out,
           "{\"file\": %s, \"pid\": %d, \"comm\": %s, \"sockets\": %zu, \"waiting\": %zu,"
-          " \"under_construction\": %zu, \"afterwards\": %s, \"stopped_by\": %s,"
-          " \"stopped_us\": %lld, \"losses\": [%s]}\n",
+          " \"under_construction\": %zu, \"tcp\": %zu, \"listeners\": %zu,"
+          " \"connections\": %zu, \"to_be_read\": %zu, \"to_be_acknowledged\": %zu,"
+          " \"lock_pid\": %d, \"afterwards\": %s, \"stopped_by\": %s,"
+          " \"stopped_us\": %lld, \"losses\": [%s], \"notes\": [%s]}\n",
           json_string(command.file).c_str(), report.process.pid,
-          json_string(report.process.comm).c_str(), report.sockets, report.waiting, report.begun,
+          json_string(report.process.comm).c_str(), report.udp_sockets + report.tcp_sockets,
+          report.waiting, report.begun, report.tcp_sockets, report.listeners, report.connections,
+          report.received, report.sent, report.keeper,
           json_string(ending(command.afterwards)).c_str(),
           json_string(stop_method_name(report.method)).c_str(),
-          static_cast<long long>(report.stopped.count()), losses.c_str());
+          static_cast<long long>(report.stopped.count()), list(report.losses).c_str(),
+          list(report.notes).c_str());
 }
 
 }  // namespace
@@ -261,6 +413,7 @@ int run_dump(const DumpCommand& command) {
   Dump dump(command, report);
   Result<void> done = dump.run();
   for (const std::string& loss : report.losses) complain("lost: " + loss);
+  for (const std::string& note : report.notes) complain("left behind: " + note);
   if (!done) return fail(done.error(), dump.status());
   FILE* out = command.file == "-" ? stderr : stdout;
   if (command.json)

@@ -8,12 +8,14 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
+#include <sstream>
 
 #include "sockrepair/syscall.h"
 #include "try.h"
@@ -73,12 +75,36 @@ Result<void> place(std::vector<HandedSocket>& sockets, HandOver how) {
   for (const HandedSocket& socket : sockets) {
     SOCKREPAIR_TRY(give_number(socket.fd, number++));
     names += names.empty() ? "" : ":";
-    names += socket.numbers.empty() ? "udp" : "udp-" + std::to_string(socket.numbers.front());
+    names += socket.protocol;
+    if (!socket.numbers.empty()) names += "-" + std::to_string(socket.numbers.front());
   }
   SOCKREPAIR_TRY(set_variable("LISTEN_FDS", std::to_string(sockets.size())));
   SOCKREPAIR_TRY(set_variable("LISTEN_PID", std::to_string(::getpid())));
   SOCKREPAIR_TRY(set_variable("LISTEN_FDNAMES", names));
   return {};
+}
+
+// Whether execvp(3) finds something to execute: the error that it would have.
+Result<void> find_program(const std::string& name) {
+  const Error none{ENOENT, "execvp(" + name + ")"};
+  if (name.empty()) return none;
+  auto check = [&](const std::string& path) -> Result<void> {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return Error{errno, none.what};
+    if (S_ISDIR(status.st_mode) || ::access(path.c_str(), X_OK) != 0)
+      return Error{EACCES, none.what};
+    return {};
+  };
+  if (name.find('/') != std::string::npos) return check(name);
+  const char* variable = ::getenv("PATH");
+  std::istringstream directories(variable == nullptr ? "/bin:/usr/bin" : variable);
+  Result<void> found = none;
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    Result<void> here = check((directory.empty() ? "." : directory) + "/" + name);
+    if (here) return here;
+    if (here.error().code == EACCES) found = here;
+  }
+  return found;
 }
 
 Result<void> send_line(int to, const std::string& line, const Fd* descriptor) {
@@ -126,30 +152,37 @@ Result<void> make_room(int highest, std::size_t more) {
 }
 
 int execute(std::vector<HandedSocket> sockets, HandOver how,
-            const std::vector<std::string>& program) {
+            const std::vector<std::string>& program, const LetPass& let_pass) {
   // One of the sockets may be going to be descriptor 2.
   int highest = STDERR_FILENO;
   for (const HandedSocket& socket : sockets)
     if (!socket.numbers.empty()) highest = std::max(highest, socket.numbers.back());
   Fd complaints(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, highest + 1));
 
-  Result<void> placed = place(sockets, how);
-  Error error{0, ""};
-  if (placed) {
+  int status = kNoProgram;
+  Result<void> done = find_program(program.front());
+  if (done || done.error().code != ENOENT) status = kCannotExecute;
+  if (done) done = place(sockets, how);
+  if (done) {
+    done = let_pass(sockets);
+    if (!done) status = kFailed;
+  }
+  if (done) {
     if (limit_raised) ::setrlimit(RLIMIT_NOFILE, &original_limit);
     std::vector<char*> words;
     for (const std::string& word : program) words.push_back(const_cast<char*>(word.c_str()));
     words.push_back(nullptr);
     ::execvp(words[0], words.data());
-    error = {errno, "execvp(" + program.front() + ")"};
-  } else {
-    error = placed.error();
+    done = Error{errno, "execvp(" + program.front() + ")"};
   }
+  for (HandedSocket& socket : sockets)
+    if (socket.connection) close_silently(std::move(socket.fd));
   if (complaints) ::dup2(complaints.get(), STDERR_FILENO);
-  return fail(error, placed.ok() && error.code == ENOENT ? kNoProgram : kCannotExecute);
+  return fail(done.error(), status);
 }
 
-Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string& path) {
+Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string& path,
+                     const LetPass& let_pass) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
@@ -167,11 +200,14 @@ Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string
   Result<void> result;
   for (const HandedSocket& socket : sockets) {
     std::string numbers = socket.numbers.empty() ? "-" : join_numbers(socket.numbers, ",");
-    result = send_line(fd.get(), "udp " + numbers + " " + socket.local + " " + socket.peer + "\n",
+    result = send_line(fd.get(),
+                       std::string(socket.protocol) + " " + numbers + " " + socket.local + " " +
+                           socket.peer + "\n",
                        &socket.fd);
     if (!result) break;
     ++sent;
   }
+  if (result) result = let_pass(sockets);
   if (result) result = send_line(fd.get(), "end " + std::to_string(sent) + "\n", nullptr);
   if (!result) {
     return Error{result.error().code, "--send-to " + path + ", which got " + std::to_string(sent) +

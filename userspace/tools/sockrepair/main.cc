@@ -11,6 +11,7 @@
 #include <climits>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,11 @@ stop it, look at what was taken, start a new one on the same sockets:
   sockrepair dump --pid $(pidof named) --kill -o named.img
   sockrepair show named.img
   sockrepair restore named.img -- named -f
+
+The same with TCP connections, whose peers do not notice:
+
+  sockrepair dump --pid $(pidof httpd) --kill -o httpd.img
+  sockrepair restore httpd.img -- httpd --inherited
 
 What can go wrong on this kernel, before anything is done:
 
@@ -46,6 +52,17 @@ or running, whatever happens. What cannot be carried is named on stderr.
   sockrepair dump --pid 4711 --kill -o all.img         # nothing comes between
   sockrepair dump --pid 4711 -o - | ssh host 'cat >all.img'
 
+Parts of them; a socket has to match one of each kind of filter:
+
+  sockrepair dump --pid 4711 --tcp --local :80 -o web.img
+  sockrepair dump --pid 4711 --connections-only --peer 192.0.2.7 -o peer.img
+  sockrepair dump --pid 4711 --listen-only -o new.img  # connections: closed
+
+Segments of TCP connections are dropped while they are dumped, and after --close
+and --kill until "restore" has them, or for --hold seconds; else they would be
+answered with a reset. Where the connections go to another host, they have to be
+there, and their address, before that.
+
 --close and --kill also take pending errors off the sockets (SO_ERROR, error
 queue); should the dump fail after that, the process does not get them.)";
 
@@ -63,6 +80,13 @@ In another network namespace, where PROGRAM then runs as well:
 
   sockrepair restore --netns blue all.img -- server
 
+TCP connections go on where they were. On another path, at another address, or
+only as closed ones, to have the program make them anew:
+
+  sockrepair restore --congestion skip all.img -- server
+  sockrepair restore --rewrite 10.0.0.1=10.0.0.9 all.img -- server
+  sockrepair restore --listen-only all.img -- server
+
 Sockets of several namespaces, by the cookies that "show" prints:
 
   sockrepair restore --netns 1=blue --netns 4102=/proc/88/ns/net all.img -- server)";
@@ -78,23 +102,75 @@ costs. Exit status 4 if one is missing.
   sudo sockrepair check
   sockrepair check --json)";
 
+constexpr char kDetachedExamples[] = R"(
+Connections of this network namespace that no process has a descriptor of: in a
+handshake, not accepted yet, closed and still sending, over and waiting. No dump
+takes them along; each line says what becomes of one when its address moves.
+
+  sockrepair detached
+  sudo ip netns exec blue sockrepair detached --json)";
+
 // A word that is a number from `low` to `high`.
 CLI::Validator number_between(long low, long high) {
   return CLI::Range(low, high);
 }
 
+void add_which(CLI::App& verb, Which& which) {
+  CLI::Option* listening = verb.add_flag_callback(
+      "--listen-only", [&which] { which = Which::kListenOnly; },
+      "TCP connections are not taken along: they appear closed");
+  verb.add_flag_callback(
+          "--connections-only", [&which] { which = Which::kConnectionsOnly; },
+          "TCP connections and nothing else")
+      ->excludes(listening);
+}
+
+// What a word is not, for CLI11: nothing if it can be parsed.
+template <typename T>
+std::string complaint(const Result<T>& parsed) {
+  return parsed ? "" : parsed.error().what;
+}
+
+void add_filter(CLI::App& verb, const char* name, std::vector<AddressFilter>& filters,
+                const char* what) {
+  verb.add_option_function<std::vector<std::string>>(
+          name,
+          [&filters](const std::vector<std::string>& words) {
+            for (const std::string& word : words)
+              filters.push_back(AddressFilter::parse(word).value());
+          },
+          std::string(what) + ", port or both; repeatable")
+      ->type_name("[ADDRESS][:PORT]")
+      ->expected(1)
+      ->take_all()
+      ->check([](const std::string& word) { return complaint(AddressFilter::parse(word)); });
+}
+
+CLI::Option* add_no_lock(CLI::App& verb, bool& lock) {
+  return verb.add_flag_callback(
+      "--no-lock", [&lock] { lock = false; }, "Do not drop the segments of connections meanwhile");
+}
+
 void add_dump(CLI::App& app, DumpCommand& command) {
-  CLI::App* dump = app.add_subcommand("dump", "Write the UDP sockets of a process to an image");
+  CLI::App* dump = app.add_subcommand("dump", "Write the sockets of a process to an image");
   dump->footer(kDumpExamples);
   dump->add_option("--pid", command.pid, "Process to take the sockets from")
       ->required()
       ->type_name("P")
       ->check(number_between(1, INT_MAX));
-  dump->add_option("--fd", command.numbers,
+  dump->add_option("--fd", command.selection.numbers,
                    "Only the socket with this descriptor number; repeatable")
       ->type_name("N")
       ->allow_extra_args(false)
       ->check(number_between(0, INT_MAX));
+  CLI::Option* udp = dump->add_flag_callback(
+      "--udp", [&command] { command.selection.tcp = false; }, "Only UDP sockets");
+  CLI::Option* tcp = dump->add_flag_callback(
+      "--tcp", [&command] { command.selection.udp = false; }, "Only TCP sockets");
+  tcp->excludes(udp);
+  add_which(*dump, command.selection.which);
+  add_filter(*dump, "--local", command.selection.local, "Only sockets with this local address");
+  add_filter(*dump, "--peer", command.selection.peer, "Only sockets connected to this address");
   dump->add_option("-o,--output", command.file, "Image to write, - for stdout")
       ->required()
       ->type_name("FILE");
@@ -110,6 +186,14 @@ void add_dump(CLI::App& app, DumpCommand& command) {
       dump->add_flag_callback("--kill", set(Afterwards::kKill), "End the process, by SIGKILL");
   leave->excludes(close)->excludes(kill);
   close->excludes(kill);
+  dump->add_flag("--drop-waiting", command.drop_waiting,
+                 "Give up connections that no accept(2) has taken yet");
+  CLI::Option* no_lock = add_no_lock(*dump, command.lock);
+  dump->add_option("--hold", command.hold,
+                   "Seconds that segments stay dropped until restore (default 60)")
+      ->type_name("S")
+      ->check(number_between(0, 86400))
+      ->excludes(no_lock);
   dump->add_option("--patience", command.patience,
                    "Seconds that all threads may take to stop (default 5)")
       ->type_name("S")
@@ -138,6 +222,31 @@ void add_restore(CLI::App& app, RestoreCommand& command) {
                    "Send them to who listens on this unix stream socket; @NAME is abstract")
       ->type_name("PATH")
       ->excludes(listen);
+  add_which(*restore, command.which);
+  restore
+      ->add_option("--congestion", command.tcp.congestion,
+                   "What is kept of the congestion window: capped, half of it (default); whole; "
+                   "skip, nothing")
+      ->type_name("HOW")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, TcpCongestion>{{"capped", TcpCongestion::kCapped},
+                                               {"whole", TcpCongestion::kWhole},
+                                               {"skip", TcpCongestion::kSkip}}));
+  restore->add_flag("--count-pause", command.tcp.count_pause,
+                    "Timers of connections ran on since the dump");
+  restore
+      ->add_option_function<std::vector<std::string>>(
+          "--rewrite",
+          [&command](const std::vector<std::string>& words) {
+            for (const std::string& word : words)
+              command.tcp.rewrites.push_back(parse_rewrite(word).value());
+          },
+          "Have address NEW where the image has OLD; repeatable")
+      ->type_name("OLD=NEW")
+      ->expected(1)
+      ->take_all()
+      ->check([](const std::string& word) { return complaint(parse_rewrite(word)); });
+  add_no_lock(*restore, command.lock);
   restore->add_flag("--strict", command.strict, "Fail, with 4, rather than lose something");
 }
 
@@ -154,6 +263,12 @@ void add_check(CLI::App& app, CheckCommand& command) {
   check->add_flag("--json", command.json, "As one JSON document");
 }
 
+void add_detached(CLI::App& app, DetachedCommand& command) {
+  CLI::App* detached = app.add_subcommand("detached", "List TCP connections that no process has");
+  detached->footer(kDetachedExamples);
+  detached->add_flag("--json", command.json, "As one JSON document");
+}
+
 int usage_error(const CLI::App& app, const std::string& text) {
   std::string verb;
   for (const CLI::App* sub : app.get_subcommands()) verb = sub->get_name() + " ";
@@ -167,8 +282,8 @@ int run(int argc, char** argv) {
   char** split = std::find_if(argv, end, [](const char* word) { return strcmp(word, "--") == 0; });
 
   CLI::App app(
-      "Takes UDP sockets out of a running process, with everything queued in both\n"
-      "directions, and brings them back in another one.");
+      "Takes UDP and TCP sockets out of a running process, with everything queued in\n"
+      "both directions, and brings them back in another one.");
   app.name("sockrepair");
   app.footer(kExamples);
   app.set_version_flag("--version", std::string("sockrepair " SOCKREPAIR_VERSION));
@@ -177,10 +292,12 @@ int run(int argc, char** argv) {
   RestoreCommand restore;
   ShowCommand show;
   CheckCommand check;
+  DetachedCommand detached;
   add_dump(app, dump);
   add_restore(app, restore);
   add_show(app, show);
   add_check(app, check);
+  add_detached(app, detached);
   if (argc > 1 && argv[1][0] != '-' &&
       app.get_subcommands([&](CLI::App* sub) { return sub->get_name() == argv[1]; }).empty())
     return usage_error(app, std::string("no verb '") + argv[1] + "'");
@@ -197,6 +314,7 @@ int run(int argc, char** argv) {
   if (app.got_subcommand("dump")) return run_dump(dump);
   if (app.got_subcommand("show")) return run_show(show);
   if (app.got_subcommand("check")) return run_check(check);
+  if (app.got_subcommand("detached")) return run_detached(detached);
 
   if (split != end) restore.program.assign(split + 1, end);
   if (!restore.path.empty()) restore.hand_over = HandOver::kSendTo;

@@ -5,15 +5,20 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <set>
 #include <utility>
 #include <variant>
 
 #include "command.h"
 #include "hand_over.h"
+#include "keeper.h"
 #include "netns.h"
 #include "open_image.h"
 #include "progress.h"
+#include "sockrepair/connection_lock.h"
+#include "sockrepair/tcp_socket.h"
 #include "sockrepair/udp_socket.h"
 #include "try.h"
 
@@ -23,34 +28,75 @@ namespace {
 
 // What has to be known of all sockets before the first is made.
 struct Plan {
-  std::set<std::uint64_t> namespaces;
+  std::set<std::uint64_t> namespaces;  // cookies
   std::set<int> numbers;
   std::size_t sockets = 0;
+  std::size_t last = 0;  // of these, those whose turn is the last
+  // By cookie: what is to be locked while it is made.
+  std::map<std::uint64_t, std::vector<FourTuple>> connections;
+  // The locks that dumps have left.
+  std::vector<std::string> locks;
 };
+
+// When a socket is made. A listener is there before the connections of its port, which bind to it
+// in repair mode whatever there is; a listener would not, besides them. Those that share a port
+// otherwise are made in the order in which they were, so that each gets what it got.
+enum class Turn { kAlone, kInGroup, kConnection };
+
+Turn turn_of(const UdpSocket& socket) {
+  return socket.reuseport_rank.value_or(0) != 0 ? Turn::kInGroup : Turn::kAlone;
+}
+Turn turn_of(const TcpSocket& socket) {
+  if (socket.state != TcpState::kListen && socket.peer) return Turn::kConnection;
+  return socket.reuseport_rank.value_or(0) != 0 ? Turn::kInGroup : Turn::kAlone;
+}
+Turn turn_of(const ImageSocket& entry) {
+  return std::visit([](const auto& socket) { return turn_of(socket); }, entry.socket);
+}
+
+std::optional<std::uint32_t> rank_of(const ImageSocket& entry) {
+  return std::visit([](const auto& socket) { return socket.reuseport_rank; }, entry.socket);
+}
+std::uint64_t netns_of(const ImageSocket& entry) {
+  return std::visit([](const auto& socket) { return socket.netns_cookie; }, entry.socket);
+}
 
 class Restore {
  public:
   explicit Restore(const RestoreCommand& command) : command_(command) {}
 
-  // Makes all sockets, or none. Leaves the calling thread in the namespace for a program.
+  // Makes all sockets, or none. Leaves the calling thread in the namespace for a program. Nothing
+  // is sent from them yet, and nothing reaches connections.
   Result<void> run();
+  // Lets the segments of connections pass.
+  Result<void> let_pass(const std::vector<HandedSocket>& sockets);
 
   std::vector<HandedSocket> take() { return std::move(made_); }
   const std::vector<std::string>& losses() const { return losses_; }
   int status() const { return status_; }
 
  private:
-  // Reads the next socket of the image; nothing at the end.
+  // Reads the next entry of the image; nothing at the end.
+  Result<std::optional<ImageEntry>> next_entry();
+  // The next socket that is to be made, as it is to be made.
   Result<std::optional<ImageSocket>> next_socket();
   Result<Plan> plan();
   Result<void> check(const Plan& plan);
+  Result<void> lock(const Plan& plan);
+  Result<void> make_all(const Plan& plan);
   Result<void> make(const ImageSocket& socket);
+  Result<RestoredSocket> make(const UdpSocket& socket);
+  Result<RestoredSocket> make(const TcpSocket& socket);
+  TcpRestoreOptions tcp_options() const;
 
   const RestoreCommand& command_;
   std::optional<ImageReader> reader_;
   NetnsMap netns_;
   std::vector<HandedSocket> made_;
   std::vector<std::string> losses_;
+  std::vector<ConnectionLock> locks_;
+  // The locks of dumps, with the cookie of the sockets whose new namespace they are looked for in.
+  std::vector<std::pair<std::uint64_t, std::string>> old_locks_;
   int status_ = kFailed;
 };
 
@@ -59,32 +105,87 @@ std::string endpoint_text(const std::optional<Endpoint>& endpoint) {
 }
 
 // "descriptor 5 (0.0.0.0:53)"
-std::string subject_of(const ImageSocket& socket) {
+template <typename Socket>
+std::string subject_of(const ImageSocket& entry, const Socket& socket) {
   std::string number =
-      socket.descriptors.empty() ? "?" : std::to_string(socket.descriptors.front().number);
-  return "descriptor " + number + " (" + endpoint_text(socket.socket.local) + ")";
+      entry.descriptors.empty() ? "?" : std::to_string(entry.descriptors.front().number);
+  return "descriptor " + number + " (" + endpoint_text(socket.local) + ")";
+}
+
+void rewrite(std::optional<Endpoint>* endpoint, const std::vector<AddressRewrite>& rewrites) {
+  if (!*endpoint) return;
+  for (const AddressRewrite& one : rewrites) {
+    if ((*endpoint)->address != one.from) continue;
+    (*endpoint)->address = one.to;
+    return;
+  }
+}
+
+const char* protocol_text(const UdpSocket&) {
+  return "udp";
+}
+const char* protocol_text(const TcpSocket&) {
+  return "tcp";
+}
+
+std::optional<TcpSocket> connection_of(const UdpSocket&) {
+  return std::nullopt;
+}
+std::optional<TcpSocket> connection_of(const TcpSocket& socket) {
+  return socket;
+}
+
+template <typename Socket>
+FourTuple tuple_of(const Socket& socket) {
+  return {*socket.local, *socket.peer};
+}
+
+Result<std::optional<ImageEntry>> Restore::next_entry() {
+  Result<std::optional<ImageEntry>> entry = reader_->next();
+  if (!entry) status_ = image_status(entry.error());
+  return entry;
 }
 
 Result<std::optional<ImageSocket>> Restore::next_socket() {
   for (;;) {
-    Result<std::optional<ImageEntry>> entry = reader_->next();
-    if (!entry) {
-      status_ = image_status(entry.error());
-      return entry.error();
-    }
-    if (!*entry) return std::optional<ImageSocket>();
-    if (auto* socket = std::get_if<ImageSocket>(&**entry))
-      return std::optional<ImageSocket>(std::move(*socket));
+    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, next_entry());
+    if (!entry) return std::optional<ImageSocket>();
+    auto* socket = std::get_if<ImageSocket>(&*entry);
+    if (socket == nullptr) continue;
+    const bool is_connection = turn_of(*socket) == Turn::kConnection;
+    if (command_.which == Which::kConnectionsOnly && !is_connection) continue;
+    if (command_.which == Which::kListenOnly && is_connection)
+      socket->socket = without_connection(std::get<TcpSocket>(socket->socket));
+    // The library would do it for TCP; what is done here holds for the locks, too.
+    std::visit(
+        [&](auto& one) {
+          rewrite(&one.local, command_.tcp.rewrites);
+          rewrite(&one.peer, command_.tcp.rewrites);
+        },
+        socket->socket);
+    return std::optional<ImageSocket>(std::move(*socket));
   }
 }
 
 Result<Plan> Restore::plan() {
   Plan plan;
   for (;;) {
+    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, next_entry());
+    if (!entry) break;
+    if (const auto* process = std::get_if<ImageProcess>(&*entry))
+      plan.locks.push_back(lock_name(*process));
+  }
+  reader_->rewind();
+  for (;;) {
     SOCKREPAIR_TRY_ASSIGN(std::optional<ImageSocket> socket, next_socket());
     if (!socket) break;
     ++plan.sockets;
-    plan.namespaces.insert(socket->socket.netns_cookie);
+    plan.namespaces.insert(netns_of(*socket));
+    if (turn_of(*socket) == Turn::kConnection) {
+      ++plan.last;
+      const auto& tcp = std::get<TcpSocket>(socket->socket);
+      if (tcp.connection) plan.connections[tcp.netns_cookie].push_back(tuple_of(tcp));
+    }
     if (command_.hand_over != HandOver::kSameNumbers) continue;
     if (socket->descriptors.empty()) {
       return Error{EBADF, "socket " + std::to_string(plan.sockets) +
@@ -104,7 +205,7 @@ Result<Plan> Restore::plan() {
 }
 
 Result<void> Restore::check(const Plan& plan) {
-  if (plan.sockets == 0) return Error{ENODATA, "the image has no socket"};
+  if (plan.sockets == 0) return Error{ENODATA, "the image has no such socket"};
   SOCKREPAIR_TRY(netns_.check(plan.namespaces));
   constexpr int kStandard = 2;  // stderr, and with it the others, keep their place
   int highest = plan.numbers.empty() ? kStandard : std::max(kStandard, *plan.numbers.rbegin());
@@ -113,24 +214,107 @@ Result<void> Restore::check(const Plan& plan) {
   return make_room(highest, more);
 }
 
-Result<void> Restore::make(const ImageSocket& socket) {
-  SOCKREPAIR_TRY(netns_.enter(socket.socket.netns_cookie));
+// What arrives for a connection before it is whole would be answered with a reset.
+Result<void> Restore::lock(const Plan& plan) {
+  for (const auto& [cookie, connections] : plan.connections) {
+    for (const std::string& name : plan.locks) old_locks_.emplace_back(cookie, name);
+    if (!command_.lock) continue;
+    SOCKREPAIR_TRY(netns_.enter(cookie));
+    Result<ConnectionLock> lock = ConnectionLock::create();
+    if (!lock) {
+      return Error{lock.error().code,
+                   lock.error().what + "; with --no-lock it is for you to drop their segments"};
+    }
+    SOCKREPAIR_TRY(lock->add(connections));
+    locks_.push_back(*std::move(lock));
+  }
+  return {};
+}
+
+Result<RestoredSocket> Restore::make(const UdpSocket& socket) {
   UdpRestoreOptions options;
   options.refusal = Refusal::kReport;
-  Result<RestoredSocket> restored = restore_udp_socket(socket.socket, options);
-  if (!restored) {
-    return Error{restored.error().code, subject_of(socket) + ": " + restored.error().what};
+  return restore_udp_socket(socket, options);
+}
+
+TcpRestoreOptions Restore::tcp_options() const {
+  TcpRestoreOptions options = command_.tcp;
+  options.refusal = Refusal::kReport;
+  options.keep_repair = true;
+  options.rewrites.clear();
+  return options;
+}
+
+Result<RestoredSocket> Restore::make(const TcpSocket& socket) {
+  SOCKREPAIR_TRY_ASSIGN(RestoredTcpSocket restored, restore_tcp_socket(socket, tcp_options()));
+  return RestoredSocket{std::move(restored.fd), std::move(restored.losses)};
+}
+
+Result<void> Restore::make(const ImageSocket& entry) {
+  SOCKREPAIR_TRY(netns_.enter(netns_of(entry)));
+  return std::visit(
+      [&](const auto& socket) -> Result<void> {
+        const std::string subject = subject_of(entry, socket);
+        Result<RestoredSocket> restored = make(socket);
+        if (!restored) return Error{restored.error().code, subject + ": " + restored.error().what};
+        for (const Loss& loss : restored->losses)
+          losses_.push_back(subject + ": " + loss.describe());
+        HandedSocket made;
+        made.fd = std::move(restored->fd);
+        made.protocol = protocol_text(socket);
+        made.local = endpoint_text(socket.local);
+        made.peer = endpoint_text(socket.peer);
+        if (turn_of(socket) == Turn::kConnection) made.connection = connection_of(socket);
+        for (const ImageDescriptor& descriptor : entry.descriptors)
+          made.numbers.push_back(descriptor.number);
+        made_.push_back(std::move(made));
+        return {};
+      },
+      entry.socket);
+}
+
+Result<void> Restore::make_all(const Plan& plan) {
+  Progress progress("sockets", plan.sockets);
+  // Calls function(socket) for all of the image.
+  auto for_each = [&](const auto& function) -> Result<void> {
+    for (;;) {
+      SOCKREPAIR_TRY(check_signals());
+      SOCKREPAIR_TRY_ASSIGN(std::optional<ImageSocket> socket, next_socket());
+      if (!socket) break;
+      SOCKREPAIR_TRY(function(*socket));
+    }
+    reader_->rewind();
+    return {};
+  };
+  auto make_one = [&](const ImageSocket& socket) -> Result<void> {
+    progress.advance();
+    return make(socket);
+  };
+
+  std::vector<ImageSocket> in_groups;
+  SOCKREPAIR_TRY(for_each([&](ImageSocket& socket) -> Result<void> {
+    switch (turn_of(socket)) {
+      case Turn::kAlone:
+        return make_one(socket);
+      case Turn::kInGroup:
+        in_groups.push_back(std::move(socket));
+        return {};
+      case Turn::kConnection:
+        return {};
+    }
+    return {};
+  }));
+  std::stable_sort(
+      in_groups.begin(), in_groups.end(),
+      [](const ImageSocket& a, const ImageSocket& b) { return rank_of(a) < rank_of(b); });
+  for (const ImageSocket& socket : in_groups) {
+    SOCKREPAIR_TRY(check_signals());
+    SOCKREPAIR_TRY(make_one(socket));
   }
-  for (const Loss& loss : restored->losses)
-    losses_.push_back(subject_of(socket) + ": " + loss.describe());
-  HandedSocket made{std::move(restored->fd),
-                    {},
-                    endpoint_text(socket.socket.local),
-                    endpoint_text(socket.socket.peer)};
-  for (const ImageDescriptor& descriptor : socket.descriptors)
-    made.numbers.push_back(descriptor.number);
-  made_.push_back(std::move(made));
-  return {};
+  if (plan.last == 0) return {};
+  return for_each([&](ImageSocket& socket) -> Result<void> {
+    return turn_of(socket) == Turn::kConnection ? make_one(socket) : Result<void>();
+  });
 }
 
 Result<void> Restore::run() {
@@ -143,29 +327,8 @@ Result<void> Restore::run() {
   SOCKREPAIR_TRY_ASSIGN(netns_, NetnsMap::parse(command_.netns));
   SOCKREPAIR_TRY_ASSIGN(Plan what, plan());
   SOCKREPAIR_TRY(check(what));
-
-  // Those that share a port are bound in the order in which they were, the others as they come.
-  std::vector<ImageSocket> later;
-  Progress progress("sockets", what.sockets);
-  for (;;) {
-    SOCKREPAIR_TRY(check_signals());
-    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageSocket> socket, next_socket());
-    if (!socket) break;
-    if (socket->socket.reuseport_rank.value_or(0) != 0) {
-      later.push_back(std::move(*socket));
-      continue;
-    }
-    SOCKREPAIR_TRY(make(*socket));
-    progress.advance();
-  }
-  std::stable_sort(later.begin(), later.end(), [](const ImageSocket& a, const ImageSocket& b) {
-    return a.socket.reuseport_rank < b.socket.reuseport_rank;
-  });
-  for (const ImageSocket& socket : later) {
-    SOCKREPAIR_TRY(check_signals());
-    SOCKREPAIR_TRY(make(socket));
-    progress.advance();
-  }
+  SOCKREPAIR_TRY(lock(what));
+  SOCKREPAIR_TRY(make_all(what));
   std::stable_sort(made_.begin(), made_.end(), [](const HandedSocket& a, const HandedSocket& b) {
     return a.numbers < b.numbers;
   });
@@ -178,6 +341,24 @@ Result<void> Restore::run() {
   return check_signals();
 }
 
+Result<void> Restore::let_pass(const std::vector<HandedSocket>& sockets) {
+  for (const auto& [cookie, name] : old_locks_) {
+    SOCKREPAIR_TRY(netns_.enter(cookie));
+    SOCKREPAIR_TRY(take_over_lock(name));
+  }
+  SOCKREPAIR_TRY(netns_.enter_default());
+  locks_.clear();
+  for (const HandedSocket& socket : sockets) {
+    if (!socket.connection) continue;
+    Result<void> resumed = resume_tcp_socket(socket.fd, *socket.connection, tcp_options());
+    if (!resumed) {
+      return Error{resumed.error().code,
+                   socket.local + " with " + socket.peer + ": " + resumed.error().what};
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 int run_restore(const RestoreCommand& command) {
@@ -186,9 +367,12 @@ int run_restore(const RestoreCommand& command) {
   Result<void> done = restore.run();
   for (const std::string& loss : restore.losses()) complain("lost: " + loss);
   if (!done) return fail(done.error(), restore.status());
+  auto let_pass = [&restore](const std::vector<HandedSocket>& sockets) {
+    return restore.let_pass(sockets);
+  };
   if (command.hand_over != HandOver::kSendTo)
-    return execute(restore.take(), command.hand_over, command.program);
-  Result<void> sent = send_to(restore.take(), command.path);
+    return execute(restore.take(), command.hand_over, command.program, let_pass);
+  Result<void> sent = send_to(restore.take(), command.path, let_pass);
   return sent ? kDone : fail(sent.error());
 }
 
