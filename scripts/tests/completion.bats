@@ -20,20 +20,32 @@ complete_line() {
   printf '%s\n' "${COMPREPLY[@]}" | sort | xargs
 }
 
-# options_of VERB: the long options that main.cc gives it, as add_VERB() there has them.
+# body_of FUNCTION: of main.cc.
+body_of() {
+  sed -n "/^[a-zA-Z].* $1(CLI::App/,/^}/p" "$MAIN"
+}
+
+# options_of VERB: the long options that main.cc gives it, in add_VERB() and in what that calls.
 options_of() {
-  sed -n "/^void add_$1(/,/^}/p" "$MAIN" | grep -oE '"(-o,)?--[a-z-]+"' | grep -oE -- '--[a-z-]+'
+  local body helper
+  body=$(body_of "add_$1")
+  for helper in $(grep -oE '\badd_[a-z_]+\(' <<<"$body" | tr -d '(' | sort -u); do
+    if [[ $helper != "add_$1" ]]; then
+      body+=$(body_of "$helper")
+    fi
+  done
+  grep -oE '"(-o,)?--[a-z-]+"' <<<"$body" | grep -oE -- '--[a-z-]+'
 }
 
 @test "the verbs" {
-  [[ $(complete_line '') == '--help --version check dump restore show' ]]
-  [[ $(complete_line d) == dump ]]
+  [[ $(complete_line '') == '--help --version check detached dump restore show' ]]
+  [[ $(complete_line d) == 'detached dump' ]]
   [[ $(complete_line x) == '' ]]
 }
 
 @test "each verb has all of its options, and no others" {
   local verb
-  for verb in dump restore show check; do
+  for verb in dump restore show check detached; do
     COMP_WORDS=(sockrepair "$verb" -)
     COMP_CWORD=2
     _sockrepair
@@ -45,7 +57,7 @@ options_of() {
 
 @test "every option is in the man page and in the completion of zsh" {
   local verb option
-  for verb in dump restore show check; do
+  for verb in dump restore show check detached; do
     for option in $(options_of "$verb"); do
       grep -qF -- "Fl -${option#--}" "$USERSPACE/man/sockrepair.1" || { echo "man: $option"; return 1; }
       grep -qF -- "$option" "$USERSPACE/completion/_sockrepair" || { echo "zsh: $option"; return 1; }

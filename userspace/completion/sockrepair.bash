@@ -7,9 +7,16 @@
 # What each verb takes.
 _sockrepair_options() {
   case $1 in
-    dump) echo --pid --fd --output --leave-running --close --kill --patience --strict --json --help ;;
-    restore) echo --netns --listen-fds --send-to --strict --help ;;
-    show | check) echo --json --help ;;
+    dump)
+      echo --pid --fd --udp --tcp --listen-only --connections-only --local --peer --output \
+        --leave-running --close --kill --drop-waiting --no-lock --hold --patience --strict \
+        --json --help
+      ;;
+    restore)
+      echo --netns --listen-only --connections-only --congestion --count-pause --rewrite \
+        --no-lock --listen-fds --send-to --strict --help
+      ;;
+    show | check | detached) echo --json --help ;;
     *) echo --help --version ;;
   esac
 }
@@ -57,6 +64,9 @@ _sockrepair() {
     --pid) words=$(cd /proc && printf '%s\n' [0-9]*) ;;
     --fd) words=$(_sockrepair_sockets "$(_sockrepair_pid)") ;;
     --patience) words='1 5 30' ;;
+    --hold) words='0 60 600' ;;
+    --congestion) words='capped whole skip' ;;
+    --local | --peer | --rewrite) ;;
     --netns)
       words=$(cd /run/netns 2>/dev/null && printf '%s\n' *)
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
@@ -67,7 +77,7 @@ _sockrepair() {
       ;;
     *)
       if [[ ! $verb ]]; then
-        words="dump restore show check $(_sockrepair_options '')"
+        words="dump restore show check detached $(_sockrepair_options '')"
       elif [[ $word == -* ]]; then
         words=$(_sockrepair_options "$verb")
         if [[ $verb == restore ]]; then

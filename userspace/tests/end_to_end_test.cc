@@ -220,7 +220,7 @@ TEST_F(EndToEndTest, SocatGoesOnReading) {
   ASSERT_THAT(hold(first), IsOk());
   std::string before = first.out();
   for (const char* text : {"one\n", "two\n", "three\n"}) ASSERT_TRUE(say(text));
-  ASSERT_OK_AND_ASSIGN(Json report, dump(first, {"--kill"}));
+  ASSERT_OK_AND_ASSIGN(Json report, dump(first, {"--udp", "--kill"}));
   EXPECT_EQ(report["sockets"], 1);
   std::vector<int> numbers = numbers_of(5000);
   ASSERT_THAT(numbers, SizeIs(1));
@@ -316,7 +316,7 @@ TEST_F(EndToEndTest, EachQueryToDnsmasqIsAnsweredOnce) {
   ASSERT_TRUE(ask(101, "a"));
   ASSERT_TRUE(ask(102, "b"));
   ASSERT_TRUE(ask(103, "c"));
-  ASSERT_OK_AND_ASSIGN(Json report, dump(first, {"--kill"}));
+  ASSERT_OK_AND_ASSIGN(Json report, dump(first, {"--udp", "--kill"}));
   EXPECT_EQ(report["waiting"], 3);
   EXPECT_THAT(first.wait(), IsOk());
 
@@ -399,7 +399,7 @@ TEST_F(EndToEndTest, RtpOfMulticatIsWhole) {
                            return !report || (*report)["waiting"] == 5;
                          }),
               IsOk());
-  report = dump(first, {"--kill"});
+  report = dump(first, {"--udp", "--kill"});
   ASSERT_THAT(report, IsOk());
   EXPECT_EQ((*report)["waiting"], 5);
   EXPECT_THAT(first.wait(), IsOk());
@@ -476,7 +476,7 @@ TEST_F(EndToEndTest, NoDatagramOfIperf3IsMissing) {
   Result<Json> report = Json();
   ASSERT_THAT(wait_until("datagrams wait", Deadline::after(kPatience),
                          [&] {
-                           report = dump(server, {});
+                           report = dump(server, {"--udp"});
                            return !report || (*report)["waiting"] >= kEnough;
                          }),
               IsOk());
@@ -484,7 +484,7 @@ TEST_F(EndToEndTest, NoDatagramOfIperf3IsMissing) {
   ASSERT_THAT(hold(sender), IsOk());
   ASSERT_OK_AND_ASSIGN(std::uint32_t next, iperf_next(server.pid()));
   EXPECT_GT(next, 1U);
-  report = dump(server, {"--close"});
+  report = dump(server, {"--udp", "--close"});
   ASSERT_THAT(report, IsOk());
   std::size_t waiting = (*report)["waiting"];
   ASSERT_GE(waiting, kEnough);
