@@ -23,6 +23,8 @@ from pathlib import Path
 
 # The columns of kselftest_harness.h's list: fixture, variant, test; a longer name moves the next.
 FIXTURE_WIDTH, VARIANT_WIDTH = 20, 25
+# What column GUESTS says of suites that make a set of guests of their own, and what runs that.
+SETS = {"migrate": "make migrate"}
 ARGUMENTS = re.compile(r"[a-z]+=\d+(\.[a-z]+=\d+)*")
 
 
@@ -106,7 +108,7 @@ def runs_in(guests: list[str], guest: str) -> bool:
 def all_guests(suites: dict[str, list[str]]) -> list[str]:
     """The guests that together run every suite: FLAVOUR, or FLAVOUR.1, FLAVOUR.2, ..."""
     numbers: dict[str, set[str]] = {}
-    for one in (guest for guests in suites.values() for guest in guests):
+    for one in (guest for guests in suites.values() for guest in guests if guest not in SETS):
         flavour, _, number = one.partition(".")
         numbers.setdefault(flavour, {"1"}).update({number} - {"", "*"})
     return [flavour if len(its) == 1 else f"{flavour}.{number}"
@@ -154,6 +156,9 @@ def find_main(name: str, flavour: str, suites_file: str, cases_file: str) -> int
             print("close to it:", *near, sep="\n  ", file=sys.stderr)
         return 1
     here = [one for one in found if runs_in(suites[one.split(":")[0]], flavour)]
+    if not here and (verb := SETS.get(suites[found[0].split(":")[0]][0])):
+        print(f"{name} needs guests of its own; run: {verb}", file=sys.stderr)
+        return 1
     if not here:
         print(f"{name} does not run in flavour {flavour}; try FLAVOUR="
               + suites[found[0].split(":")[0]][0].partition(".")[0], file=sys.stderr)

@@ -134,6 +134,30 @@ gone() {
   grep -qx 'only=a:x.y,b' "$RUN/guest.info"
 }
 
+@test "what only some guests have is passed to QEMU" {
+  fake_qemu 'echo "$ARGS" >"$CONSOLE"'
+  run "$SCRIPTS/boot" plain --into other --processors 1 --memory 512M --clock 2031-02-03T04:05:06 \
+    --cable near:/tmp/a --cable far:/tmp/b --set migrations=7 --again 'make migrate N=7'
+  ((status == 0))
+  local said=$CACHE/run/other/console.log
+  grep -q -- '-smp 1,sockets=1 -m 512M ' "$said"
+  grep -q -- '-rtc base=2031-02-03T04:05:06 ' "$said"
+  grep -q -- '-netdev stream,id=cable0,server=on,addr.type=unix,addr.path=/tmp/a -device' "$said"
+  grep -q -- '-netdev stream,id=cable1,server=off,addr.type=unix,addr.path=/tmp/b -device' "$said"
+  grep -q 'sockrepair.cpus=1 sockrepair.migrations=7 ' "$said"
+  grep -qx 'again=make migrate N=7' "$CACHE/run/other/guest.info"
+}
+
+@test "a cable without an end, or without a path, is refused" {
+  fake_qemu 'exit 0'
+  local cable
+  for cable in /tmp/a left:/tmp/a near: near:a; do
+    run "$SCRIPTS/boot" plain --cable "$cable"
+    ((status == 1))
+    [[ $output == *'--cable is near:SOCKET or far:SOCKET'* ]]
+  done
+}
+
 @test "the printed command can be pasted" {
   fake_qemu 'echo "pasted $#"'
   run "$SCRIPTS/boot" plain --print

@@ -146,6 +146,14 @@ built() {
   [[ $output == *'does not run in flavour debug'* && $output != *'boot debug'* ]]
 }
 
+@test "a case that needs guests of its own names the verb" {
+  built
+  echo 'udp_repair kselftest migrate 60 /tests/udp_repair' >"$CACHE/user/root/tests/suites.txt"
+  run "$SCRIPTS/test" s.v4.get
+  ((status == 1))
+  [[ $output == *'run: make migrate'* && $output != *'boot plain'* ]]
+}
+
 @test "a kernel that is not there is built first" {
   built
   rm "$CACHE/build/plain/arch/x86/boot/bzImage"

@@ -63,6 +63,12 @@ class Guests(unittest.TestCase):
     def test_all_are_named(self) -> None:
         self.assertEqual(["plain", "debug.1", "debug.2"], cases.all_guests(self.DEALT))
 
+    def test_a_set_of_guests_of_its_own_is_none_of_them(self) -> None:
+        suites = {**self.DEALT, "e": ["migrate"]}
+        self.assertEqual(["plain", "debug.1", "debug.2"], cases.all_guests(suites))
+        for guest in ("plain", "debug", "debug.1", "debug.2"):
+            self.assertFalse(cases.runs_in(suites["e"], guest))
+
     def test_a_suite_without_a_number_is_for_the_first(self) -> None:
         self.assertEqual(["a", "c", "d"], self.suites_of("debug.1"))
         self.assertEqual(["b", "c"], self.suites_of("debug.2"))
