@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#include "migration/host.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <utility>
+
+#include "migration/carry.h"
+#include "migration/network.h"
+#include "sockrepair/syscall.h"
+#include "try.h"
+
+namespace sockrepair::test {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Longer than the peer lets pass between two requests.
+constexpr std::chrono::seconds kSilence = 3 * kStepPatience;
+// What the application has under way at most, more or less.
+constexpr int kSendBuffer = 1 << 15;
+// An announcement may be lost.
+constexpr std::chrono::milliseconds kAnnounceAgain{20};
+
+std::uint64_t microseconds_since(Clock::time_point start) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
+}
+
+Result<std::uint32_t> segments_received(const Fd& fd) {
+  SOCKREPAIR_TRY_ASSIGN(const tcp_info info,
+                        sys::getsockopt<tcp_info>(fd.get(), IPPROTO_TCP, TCP_INFO));
+  return info.tcpi_segs_in;
+}
+
+// Tells the peer where the address is, until it sends something here.
+Result<void> announce_until_heard(const Fd& fd, Family family, std::uint32_t before) {
+  const Deadline deadline = Deadline::after(kStepPatience);
+  while (!deadline.passed()) {
+    SOCKREPAIR_TRY(announce_moved_address(family));
+    Result<std::uint32_t> now = before;
+    const Result<void> heard =
+        wait_until("a segment from the peer", Deadline::after(kAnnounceAgain), [&] {
+          now = segments_received(fd);
+          return !now || *now != before;
+        });
+    SOCKREPAIR_TRY(now);
+    if (heard) return {};
+  }
+  return Error{ETIMEDOUT, "no segment from the peer"};
+}
+
+}  // namespace
+
+Result<void> Host::serve() {
+  SOCKREPAIR_TRY(set_up_host(self_));
+  SOCKREPAIR_TRY_ASSIGN(const Fd listener, listen_at(control_endpoint(self_)));
+  std::vector<Fd> askers;
+  for (;;) {
+    std::vector<pollfd> waiting = {{listener.get(), POLLIN, 0}};
+    for (const Fd& asker : askers) waiting.push_back({asker.get(), POLLIN, 0});
+    const int ready =
+        ::poll(waiting.data(), waiting.size(), Deadline::after(kSilence).poll_timeout_ms());
+    if (ready < 0) return Error{errno, "poll()"};
+    if (ready == 0) return Error{ETIMEDOUT, "nobody has asked for anything"};
+    for (std::size_t i = askers.size(); i > 0; --i) {
+      if (waiting[i].revents == 0) continue;
+      const Deadline deadline = Deadline::after(kStepPatience);
+      const Result<Message> request = receive_message(askers[i - 1], deadline);
+      if (!request) {
+        askers.erase(askers.begin() + static_cast<std::ptrdiff_t>(i - 1));
+        continue;
+      }
+      SOCKREPAIR_TRY(send_message(askers[i - 1], answer_with(handle(*request)), deadline));
+      if (request->verb == Verb::kQuit) return {};
+    }
+    if (waiting[0].revents != 0) {
+      SOCKREPAIR_TRY_ASSIGN(Fd asker, accept_from(listener, Deadline::after(kStepPatience)));
+      askers.push_back(std::move(asker));
+    }
+  }
+}
+
+Result<Bytes> Host::handle(const Message& request) {
+  switch (request.verb) {
+    case Verb::kConnect: {
+      SOCKREPAIR_TRY_ASSIGN(const auto argument, unpack<Connect>(request.body));
+      return connect(argument);
+    }
+    case Verb::kMove: {
+      SOCKREPAIR_TRY_ASSIGN(const auto argument, unpack<Move>(request.body));
+      return move(argument);
+    }
+    case Verb::kAdopt:
+      return adopt(request.body);
+    case Verb::kFinish:
+      return finish();
+    case Verb::kQuit:
+      return Bytes();
+    case Verb::kDone:
+    case Verb::kFailed:
+      break;
+  }
+  return Error{EPROTO, "request " + std::to_string(static_cast<unsigned>(request.verb))};
+}
+
+Result<Bytes> Host::connect(const Connect& request) {
+  connection_ = request;
+  const int domain = request.family == Family::kIpv4 ? AF_INET : AF_INET6;
+  SOCKREPAIR_TRY(add_moved_address(request.family));
+  SOCKREPAIR_TRY(announce_moved_address(request.family));
+  SOCKREPAIR_TRY_ASSIGN(fd_, sys::socket(domain, SOCK_STREAM, 0));
+  SOCKREPAIR_TRY(sys::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUF, kSendBuffer));
+  SOCKREPAIR_TRY(sys::bind(
+      fd_.get(), SocketAddress(Endpoint{moved_address(request.family), request.port, 0}, domain)));
+  SOCKREPAIR_TRY(sys::connect(
+      fd_.get(), SocketAddress(Endpoint{peer_address(request.family), request.port, 0}, domain)));
+  application_ = std::make_unique<Conversation>(Side::kClient, Progress{});
+  application_->start(fd_);
+  return Bytes();
+}
+
+Result<Bytes> Host::move(const Move& request) {
+  if (!application_) return Error{ENOTCONN, "a connection to move"};
+  SOCKREPAIR_TRY_ASSIGN(const Fd other,
+                        connect_to(control_endpoint(request.to), Deadline::after(kStepPatience)));
+  SOCKREPAIR_TRY(application_->pause());
+  // The peer goes on: there shall be something in the receive queue.
+  SOCKREPAIR_TRY(
+      wait_for_events("data that is not read", fd_.get(), POLLIN, Deadline::after(kStepPatience)));
+  Moved moved;
+  const Clock::time_point start = Clock::now();
+  // From here on nothing that the peer sends arrives, and nothing is sent.
+  SOCKREPAIR_TRY(remove_moved_address(connection_.family));
+  SOCKREPAIR_TRY_ASSIGN(const Carried carried, take_connection(std::move(fd_)));
+  moved.dump = microseconds_since(start);
+  moved.image = carried.image.size();
+  moved.received = carried.received;
+  moved.sent = carried.sent;
+
+  const Luggage luggage{connection_, application_->progress(), microseconds_since(start)};
+  application_.reset();
+  SOCKREPAIR_TRY_ASSIGN(const Bytes answer,
+                        call(other, Verb::kAdopt, pack(luggage, carried.image)));
+  SOCKREPAIR_TRY_ASSIGN(moved.adopted, unpack<Adopted>(answer));
+  moved.pause = microseconds_since(start);
+  return pack(moved);
+}
+
+Result<Bytes> Host::adopt(std::span<const std::uint8_t> body) {
+  const Clock::time_point start = Clock::now();
+  SOCKREPAIR_TRY_ASSIGN(const auto luggage, unpack<Luggage>(body));
+  connection_ = luggage.connection;
+  Adopted adopted;
+  // The address is here before anybody knows it.
+  SOCKREPAIR_TRY(add_moved_address(connection_.family));
+  SOCKREPAIR_TRY_ASSIGN(fd_, put_connection(body.subspan(sizeof(Luggage)),
+                                            luggage.age_us + microseconds_since(start)));
+  SOCKREPAIR_TRY_ASSIGN(const std::uint32_t before, segments_received(fd_));
+  application_ = std::make_unique<Conversation>(Side::kClient, luggage.application);
+  application_->start(fd_);
+  adopted.restore = microseconds_since(start);
+  SOCKREPAIR_TRY(announce_until_heard(fd_, connection_.family, before));
+  adopted.heard = microseconds_since(start);
+  return pack(adopted);
+}
+
+Result<Bytes> Host::finish() {
+  if (!application_) return Error{ENOTCONN, "a connection to end"};
+  SOCKREPAIR_TRY(application_->finish(Deadline::after(kStepPatience)));
+  const Progress progress = application_->progress();
+  application_.reset();
+  fd_.reset();
+  return pack(progress);
+}
+
+}  // namespace sockrepair::test
