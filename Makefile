@@ -67,6 +67,9 @@ submit-dry-run: ## send the series to an SMTP server on loopback and apply what 
 submit: ## write a series out as it would be mailed; mails nothing; SUBMIT='--series net' and the like
 	@scripts/submit $(SUBMIT)
 
+migrate: ## a TCP connection between three guests, moved 1000 times under netem (N=, T=)
+	@scripts/migrate
+
 kunit: ## the series' unit tests by the kernel's own tool, in User-Mode Linux
 	@scripts/kunit
 

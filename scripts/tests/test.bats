@@ -13,6 +13,7 @@ setup() {
     fake "$step" 'true'
   done
   part test-offline offline '3 passed, 0 failed, 0 skipped'
+  part migrate migrate '7 passed, 0 failed, 0 skipped'
   part fuzz fuzz '1 passed, 0 failed, 0 skipped'
   part test-install install '2 passed, 0 failed, 0 skipped'
   part fastpath fastpath '4 passed, 0 failed, 0 skipped'
@@ -50,8 +51,8 @@ last_line() {
 @test "the last line is the sum of all parts" {
   run "$SCRIPTS/test"
   ((status == 0))
-  [[ $(last_line) == '45 passed, 0 failed, 3 skipped' ]]
-  [[ $output == *'[1/17] setup'* && $output == *'[11/17 debug.2] boot debug.2'* ]]
+  [[ $(last_line) == '52 passed, 0 failed, 3 skipped' ]]
+  [[ $output == *'[1/18] setup'* && $output == *'[11/18 debug.2] boot debug.2'* ]]
 }
 
 @test "the guests run at the same time" {
@@ -72,7 +73,15 @@ last_line() {
   echo '9 passed, 1 failed, 1 skipped' >"$CACHE/plain.summary"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '44 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '51 passed, 1 failed, 3 skipped' ]]
+}
+
+@test "a migration that fails fails the whole, and the fuzzer still runs" {
+  part migrate migrate '6 passed, 1 failed, 0 skipped'
+  run "$SCRIPTS/test"
+  ((status == 1))
+  [[ $(last_line) == '51 passed, 1 failed, 3 skipped' ]]
+  [[ $output == *'migrate --ci'*'fuzz --ci'* ]]
 }
 
 @test "a failed test of the scripts fails the whole" {
@@ -80,7 +89,7 @@ last_line() {
     echo '2 passed, 1 failed, 0 skipped' >$CACHE/run/offline/summary; exit 1"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '44 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '51 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a step that cannot run is a failure, and the count is still the last line" {
@@ -103,7 +112,7 @@ last_line() {
   echo '2 passed, 1 failed, 1 skipped' >"$CACHE/debug.2.summary"
   run "$SCRIPTS/test"
   ((status == 1))
-  [[ $(last_line) == '45 passed, 1 failed, 3 skipped' ]]
+  [[ $(last_line) == '52 passed, 1 failed, 3 skipped' ]]
 }
 
 @test "a summary that cannot be read is a failure" {
