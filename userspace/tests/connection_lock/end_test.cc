@@ -162,7 +162,7 @@ TEST(ConnectionLockEnd, ProgramsThatTheProcessStartedDoNotKeepTheLock) {
   ASSERT_THAT(wait_until("another program", Deadline::after(kPatience),
                          [&] { return name_of(child) == "sleep"; }),
               IsOk());
-  EXPECT_THAT(tables_in(ns), IsOkAndHolds(StartsWith("table inet sockrepair-")));
+  EXPECT_THAT(tables_in(ns), IsOkAndHolds(StartsWith("sockrepair-")));
 
   ASSERT_EQ(::kill(process.pid(), SIGKILL), 0);
   ASSERT_THAT(wait_for_end(process.pid()), IsOk());
@@ -182,7 +182,7 @@ TEST(ConnectionLockEnd, AnotherProgramInTheProcessIsAnEnd) {
   ASSERT_OK_AND_ASSIGN(LiveProcess process,
                        ns.run([&] { return LiveProcess::start(becomes_another); }));
   ASSERT_THAT(process.heard(), IsOkAndHolds("locked"));
-  EXPECT_THAT(tables_in(ns), IsOkAndHolds(StartsWith("table inet sockrepair-")));
+  EXPECT_THAT(tables_in(ns), IsOkAndHolds(StartsWith("sockrepair-")));
   ASSERT_THAT(process.tell("on"), IsOk());
   // The line closes at execve(2), when the threads are gone.
   EXPECT_THAT(process.heard(), FailsWith(ECONNRESET));
@@ -205,7 +205,7 @@ TEST(ConnectionLockEnd, TheChildOfAForkHasNoPartInIt) {
   int status = -1;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
-  EXPECT_THAT(tables_in(ns), IsOkAndHolds("table inet " + lock.table() + "\n"));
+  EXPECT_THAT(tables_in(ns), IsOkAndHolds(lock.table() + "\n"));
   EXPECT_THAT(lock.add(tuples(2)), IsOk());
   lock.release();
   EXPECT_THAT(tables_in(ns), IsOkAndHolds(""));

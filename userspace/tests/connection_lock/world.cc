@@ -7,14 +7,13 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <utility>
 
 #include "sockrepair/syscall.h"
 #include "try.h"
-#include "util/command.h"
 #include "util/deadline.h"
 
 namespace sockrepair::test {
@@ -28,6 +27,30 @@ Result<FourTuple> tuple_of(const Fd& fd) {
   SOCKREPAIR_TRY_ASSIGN(tuple.local, local.endpoint());
   SOCKREPAIR_TRY_ASSIGN(tuple.peer, peer.endpoint());
   return tuple;
+}
+
+using Bytes = std::vector<std::uint8_t>;
+
+// All that the kernel answers to a question without attributes.
+Result<Bytes> ask_nf_tables(const NetNs& ns, int type, std::uint16_t flags) {
+  SOCKREPAIR_TRY_ASSIGN(
+      Fd fd, ns.run([] { return sys::socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER); }));
+  struct {
+    nlmsghdr header;
+    nfgenmsg body;
+  } question{};
+  question.header.nlmsg_len = sizeof(question);
+  question.header.nlmsg_type = static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | type);
+  question.header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+  if (::send(fd.get(), &question, sizeof(question), 0) < 0)
+    return Error{errno, "a question to nf_tables"};
+  Bytes answer(1 << 16);
+  std::size_t size = 0;
+  for (ssize_t more;
+       (more = ::recv(fd.get(), answer.data() + size, answer.size() - size, MSG_DONTWAIT)) > 0;)
+    size += static_cast<std::size_t>(more);
+  answer.resize(size);
+  return answer;
 }
 
 }  // namespace
@@ -61,9 +84,9 @@ std::vector<ConnectionKind> connection_kinds() {
   };
 }
 
-std::vector<ConnectionKind> own_connection_kinds() {
+std::vector<ConnectionKind> connection_kinds(const std::set<std::string>& names) {
   std::vector<ConnectionKind> kinds = connection_kinds();
-  std::erase_if(kinds, [](const ConnectionKind& kind) { return !kind.own_loopback; });
+  std::erase_if(kinds, [&](const ConnectionKind& kind) { return !names.contains(kind.name); });
   return kinds;
 }
 
@@ -116,32 +139,39 @@ Result<ConnectionLock> lock_in(const NetNs& ns) {
 }
 
 Result<std::string> tables_in(const NetNs& ns) {
-  return ns.run([] { return run_command({"nft", "list", "tables"}); });
+  SOCKREPAIR_TRY_ASSIGN(Bytes answer, ask_nf_tables(ns, NFT_MSG_GETTABLE, NLM_F_DUMP));
+  std::string names;
+  for (std::size_t at = 0; at + NLMSG_HDRLEN <= answer.size();) {
+    nlmsghdr header;
+    memcpy(&header, answer.data() + at, sizeof(header));
+    if (header.nlmsg_type == NLMSG_DONE) return names;
+    if (header.nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE)) break;
+    // NFTA_TABLE_NAME comes first.
+    nlattr name;
+    const std::size_t first = at + NLMSG_LENGTH(sizeof(nfgenmsg));
+    memcpy(&name, answer.data() + first, sizeof(name));
+    if (name.nla_type != NFTA_TABLE_NAME) break;
+    names += reinterpret_cast<const char*>(answer.data() + first + NLA_HDRLEN);
+    names += "\n";
+    at += NLMSG_ALIGN(header.nlmsg_len);
+  }
+  return Error{EPROTO, "answer to NFT_MSG_GETTABLE"};
 }
 
 Result<std::uint32_t> transactions_in(const NetNs& ns) {
-  SOCKREPAIR_TRY_ASSIGN(
-      Fd fd, ns.run([] { return sys::socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER); }));
+  SOCKREPAIR_TRY_ASSIGN(Bytes answer, ask_nf_tables(ns, NFT_MSG_GETGEN, 0));
   struct {
     nlmsghdr header;
     nfgenmsg body;
-  } question{};
-  question.header.nlmsg_len = sizeof(question);
-  question.header.nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN;
-  question.header.nlmsg_flags = NLM_F_REQUEST;
-  if (::send(fd.get(), &question, sizeof(question), 0) < 0) return Error{errno, "NFT_MSG_GETGEN"};
-  struct {
-    nlmsghdr header;
-    nfgenmsg body;
-    nlattr id;  // NFTA_GEN_ID, the first attribute
+    nlattr id;  // NFTA_GEN_ID comes first
     std::uint32_t value;
-    std::array<char, 256> rest;
-  } answer{};
-  if (::recv(fd.get(), &answer, sizeof(answer), MSG_DONTWAIT) < 0 ||
-      answer.header.nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN) ||
-      answer.id.nla_type != NFTA_GEN_ID)
+  } generation;
+  if (answer.size() < sizeof(generation)) return Error{EPROTO, "answer to NFT_MSG_GETGEN"};
+  memcpy(&generation, answer.data(), sizeof(generation));
+  if (generation.header.nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN) ||
+      generation.id.nla_type != NFTA_GEN_ID)
     return Error{EPROTO, "answer to NFT_MSG_GETGEN"};
-  return ntohl(answer.value);
+  return ntohl(generation.value);
 }
 
 }  // namespace sockrepair::test

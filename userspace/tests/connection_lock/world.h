@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <ostream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@
 #include "sockrepair/result.h"
 #include "util/two_hosts.h"
 
-// A host whose connections are locked, a peer of theirs, and what nft(8) says about both.
+// A host whose connections are locked, a peer of theirs, and what the kernel says of its tables.
 namespace sockrepair::test {
 
 // Between whom a connection is, and by which addresses.
@@ -29,8 +30,8 @@ inline std::ostream& operator<<(std::ostream& out, const ConnectionKind& kind) {
 }
 
 std::vector<ConnectionKind> connection_kinds();
-// Those with both ends on one host.
-std::vector<ConnectionKind> own_connection_kinds();
+// Those with these names.
+std::vector<ConnectionKind> connection_kinds(const std::set<std::string>& names);
 // One that stands for all.
 ConnectionKind plain_kind();
 
@@ -69,7 +70,7 @@ class LockWorld {
 // A lock in the namespace, by a caller who is in it.
 Result<ConnectionLock> lock_in(const NetNs& ns);
 
-// What `nft list tables` prints there: empty when there is none.
+// The names of all tables there, each with a newline; asked of the kernel without libnftables.
 Result<std::string> tables_in(const NetNs& ns);
 
 // How many transactions nf_tables has seen there.
