@@ -58,6 +58,9 @@ fastpath: ## the data path with and without the series: code, layouts, sizes, in
 bench-udp: ## dump and restore of UDP sockets with the series and without: system calls, time
 	@scripts/bench-udp
 
+bench-recovery: ## goodput round trip by round trip around a move of a TCP connection; BENCH='--runs 5' and the like
+	@scripts/bench-recovery $(BENCH)
+
 check-series: ## all that reviewers' bots would say, patch by patch; CHECK='--fast' and the like
 	@scripts/check-series $(CHECK)
 
