@@ -41,6 +41,9 @@ class Variant:
     off: bool = False
 
 
+# What Kconfig gives to 64-bit kernels only.
+ONLY_64BIT = ("CONFIG_IA32_EMULATION", "CONFIG_TCP_AO")
+
 # As the guest that runs the tests, without what boots and observes it.
 FRAGMENTS = ("10", "20", "30", "35")
 
@@ -156,7 +159,7 @@ class Builder:
         if variant.off:
             wanted |= {n: f"# {n} is not set" for n in map("CONFIG_".__add__, self.symbols)}
         if variant.arch == "i386":
-            wanted = {n: t for n, t in wanted.items() if n != "CONFIG_IA32_EMULATION"}
+            wanted = {n: t for n, t in wanted.items() if n not in ONLY_64BIT}
         return wanted
 
     def digest(self) -> str:
