@@ -28,6 +28,7 @@
 #include "proc_fs.h"
 #include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
+#include "tool_fixture.h"
 #include "try.h"
 #include "util/live_process.h"
 #include "util/matchers.h"
@@ -44,25 +45,11 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
-using Json = nlohmann::json;
-using Line = LiveProcess::Line;
-
-constexpr int kFirst = 200;  // descriptor numbers of the target that nothing else has
-constexpr std::uint16_t kPort = 5000;
-
-Endpoint local(std::uint16_t port) {
-  return {IpAddress::parse("127.0.0.1").value(), port, 0};
-}
 
 Fd bound_socket(const Endpoint& endpoint) {
   Result<Fd> fd = sys::socket(AF_INET, SOCK_DGRAM, 0);
   if (!fd || !sys::bind(fd->get(), SocketAddress(endpoint, AF_INET))) return Fd();
   return *std::move(fd);
-}
-
-// `fd` under `number`, without CLOEXEC.
-void hold_as(Fd fd, int number) {
-  ::dup2(fd.get(), number);
 }
 
 Result<void> send_text(const std::string& text, const Endpoint& to) {
@@ -82,27 +69,17 @@ std::vector<std::string> waiting(const Fd& fd) {
   return all;
 }
 
-MATCHER_P(Exited, status, "exit status " + std::to_string(status)) {
-  return arg.ok() && arg->status == status;
-}
-MATCHER_P2(FailedWith, status, text, "exit status " + std::to_string(status) + " and a reason") {
-  return arg.ok() && arg->status == status &&
-         ::testing::ExplainMatchResult(text, arg->err, result_listener);
-}
-
-// A process in a network namespace of its own, and a directory for images.
+// A process with
 //
 //   kFirst, kFirst + 9   UDP, bound to kPort, "one" and "two" wait
 //   kFirst + 1           UDP, bound to kPort + 1
 //   kFirst + 2           TCP, listens
 //   kFirst + 3           a raw socket for the protocol number of UDP, which is no UDP socket
-class ToolTest : public ::testing::Test {
+class ToolTest : public ToolFixture {
  protected:
   void SetUp() override {
-    ASSERT_OK_AND_ASSIGN(NetNs ns, NetNs::create());
-    ns_.emplace(std::move(ns));
-    ASSERT_OK_AND_ASSIGN(TemporaryDirectory directory, TemporaryDirectory::create());
-    directory_.emplace(std::move(directory));
+    ToolFixture::SetUp();
+    if (HasFatalFailure()) return;
     start([](const Line& line) {
       hold_as(bound_socket(local(kPort)), kFirst);
       ::dup2(kFirst, kFirst + 9);
@@ -120,45 +97,6 @@ class ToolTest : public ::testing::Test {
       ASSERT_THAT(send_text("two", local(kPort)), IsOk());
     });
   }
-
-  void start(const std::function<void(const Line&)>& body) {
-    target_.reset();
-    ASSERT_OK_AND_ASSIGN(LiveProcess target, ns_->run([&] { return LiveProcess::start(body); }));
-    target_.emplace(std::move(target));
-    ASSERT_THAT(target_->heard(), IsOkAndHolds("ready"));
-  }
-
-  Result<Ran> run(const std::vector<std::string>& arguments) {
-    return ns_->run([&] { return run_tool(arguments); });
-  }
-  Result<Running> begin(const std::vector<std::string>& arguments, const Fd& out = Fd()) {
-    return ns_->run([&] { return start_tool(arguments, out); });
-  }
-  Result<Ran> dump(std::vector<std::string> more = {}) {
-    std::vector<std::string> all = {"dump", "--pid", pid(), "-o", image()};
-    all.insert(all.end(), more.begin(), more.end());
-    return run(all);
-  }
-  // The image, as `show --json` has it.
-  Json show() {
-    Result<Ran> shown = run({"show", "--json", image()});
-    EXPECT_THAT(shown, Exited(0));
-    return shown ? Json::parse(shown->out, nullptr, false) : Json();
-  }
-  std::vector<Json> sockets() {
-    Json all = show();
-    std::vector<Json> found;
-    for (const Json& process : all["processes"])
-      for (const Json& socket : process["sockets"]) found.push_back(socket);
-    return found;
-  }
-
-  std::string pid() const { return std::to_string(target_->pid()); }
-  std::string image() const { return directory_->file("all.img"); }
-
-  std::optional<NetNs> ns_;
-  std::optional<TemporaryDirectory> directory_;
-  std::optional<LiveProcess> target_;
 };
 
 class DumpTest : public ToolTest {};
@@ -422,42 +360,6 @@ TEST_F(InterruptTest, LostReaderLetsTheProcessGoOn) {
   EXPECT_THAT(target_->wait_for_state('S'), IsOk());
   expect_all_sockets();
 }
-
-// Runs `sockrepair restore ... -- sleep`, and looks at what sleep has.
-class Restored {
- public:
-  explicit Restored(Running running) : running_(std::move(running)) {}
-  Result<Fd> take(int number) const {
-    SOCKREPAIR_TRY_ASSIGN(Process process, Process::open(running_.pid()));
-    return process.take(number);
-  }
-  Result<std::vector<HeldSocket>> sockets() const {
-    SOCKREPAIR_TRY_ASSIGN(Process process, Process::open(running_.pid()));
-    return process.sockets();
-  }
-  // The value of a variable in its environment, "unset" if it is not there.
-  std::string variable(const std::string& name) const {
-    // A program has its name before it has an environment.
-    Result<std::string> all = std::string();
-    Result<void> filled = wait_until("it has an environment", Deadline::after(kPatience), [&] {
-      all = sockrepair::internal::read_small_file("/proc/" + std::to_string(running_.pid()) +
-                                                  "/environ");
-      return !all || !all->empty();
-    });
-    if (!filled || !all) return "unknown";
-    for (char& c : *all) c = c == '\0' ? '\n' : c;
-    return sockrepair::internal::field_of(*all, name, '=').value_or("unset");
-  }
-  pid_t pid() const { return running_.pid(); }
-
- private:
-  Running running_;
-};
-
-#define ASSERT_RESTORED(restored, ...)                                  \
-  ASSERT_OK_AND_ASSIGN(Running restored##_running, begin(__VA_ARGS__)); \
-  ASSERT_THAT(restored##_running.wait_for_name("sleep"), IsOk());       \
-  Restored restored(std::move(restored##_running))
 
 TEST_F(RestoreTest, GivesTheSameNumbers) {
   ASSERT_THAT(dump({"--kill"}), Exited(0));
@@ -826,6 +728,33 @@ INSTANTIATE_TEST_SUITE_P(
          {"dump", "--pid", "1", "--fd", "3", "4", "-o", "f"},
          "The following argument was not expected: 4"},
         {"dump_with_a_program", {"dump", "--pid", "1", "-o", "f", "--", "x"}, "-- is for restore"},
+        {"dump_of_both_and_neither",
+         {"dump", "--pid", "1", "-o", "f", "--udp", "--tcp"},
+         "--udp excludes --tcp"},
+        {"dump_listens_and_connects",
+         {"dump", "--pid", "1", "-o", "f", "--listen-only", "--connections-only"},
+         "--listen-only excludes --connections-only"},
+        {"dump_of_no_address",
+         {"dump", "--pid", "1", "-o", "f", "--local", "1.2.3"},
+         "--local: '1.2.3' is no ADDRESS"},
+        {"dump_of_no_port",
+         {"dump", "--pid", "1", "-o", "f", "--peer", ":65536"},
+         "--peer: ':65536' is no ADDRESS"},
+        {"dump_of_an_open_bracket",
+         {"dump", "--pid", "1", "-o", "f", "--peer", "[::1"},
+         "--peer: '[::1' is no ADDRESS"},
+        {"dump_holds_what_is_not_locked",
+         {"dump", "--pid", "1", "-o", "f", "--no-lock", "--hold", "1"},
+         "--no-lock excludes --hold"},
+        {"restore_with_no_way_of_congestion",
+         {"restore", "f", "--congestion", "x", "--", "y"},
+         "--congestion: "},
+        {"restore_rewrites_nothing",
+         {"restore", "f", "--rewrite", "1.2.3.4", "--", "y"},
+         "--rewrite: '1.2.3.4' is no OLD=NEW"},
+        {"restore_rewrites_into_another_family",
+         {"restore", "f", "--rewrite", "1.2.3.4=::1", "--", "y"},
+         "--rewrite: '1.2.3.4=::1' is no OLD=NEW"},
         {"restore_without_file", {"restore", "--", "true"}, "FILE is required"},
         {"restore_for_nobody", {"restore", "f"}, "nobody to get the sockets"},
         {"restore_for_nobody_again", {"restore", "f", "--"}, "nobody to get the sockets"},
@@ -838,7 +767,7 @@ INSTANTIATE_TEST_SUITE_P(
     ParamName());
 
 TEST(HelpTest, IsThereForEachVerb) {
-  for (const char* verb : {"dump", "restore", "show", "check"}) {
+  for (const char* verb : {"dump", "restore", "show", "check", "detached"}) {
     ASSERT_OK_AND_ASSIGN(Ran ran, run_tool({verb, "--help"}));
     EXPECT_EQ(ran.status, 0);
     EXPECT_THAT(ran.out, HasSubstr(std::string("\n  sockrepair ") + verb + " ")) << "an example";

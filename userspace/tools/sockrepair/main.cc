@@ -107,8 +107,8 @@ Connections of this network namespace that no process has a descriptor of: in a
 handshake, not accepted yet, closed and still sending, over and waiting. No dump
 takes them along; each line says what becomes of one when its address moves.
 
-  sockrepair detached
-  sudo ip netns exec blue sockrepair detached --json)";
+  sockrepair detached --json | jq '.connections[].peer'
+  sudo ip netns exec blue sockrepair detached)";
 
 // A word that is a number from `low` to `high`.
 CLI::Validator number_between(long low, long high) {

@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+//
+// `sockrepair` on processes with TCP sockets. Peers are in the same network namespace, over lo.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sockrepair/syscall.h"
+#include "tool_fixture.h"
+#include "try.h"
+#include "util/param_name.h"
+
+namespace sockrepair::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+constexpr int kPeers = 2;
+// What the target has besides, see TcpToolTest.
+constexpr int kOwnClient = kFirst + 1 + kPeers;
+constexpr int kOwnServer = kOwnClient + 1;
+constexpr int kUdp = kOwnServer + 1;
+
+Result<Fd> listening(const Endpoint& at) {
+  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
+  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1));
+  SOCKREPAIR_TRY(sys::bind(fd.get(), SocketAddress(at, AF_INET)));
+  if (::listen(fd.get(), 8) != 0) return Error{errno, "listen()"};
+  return fd;
+}
+
+Result<Fd> connected(const Endpoint& to) {
+  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
+  SOCKREPAIR_TRY(sys::connect(fd.get(), SocketAddress(to, AF_INET)));
+  return fd;
+}
+
+Result<void> say(const Fd& fd, const std::string& text) {
+  ssize_t sent = ::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent == static_cast<ssize_t>(text.size())) return {};
+  return Error{sent < 0 ? errno : EIO, "send()"};
+}
+
+// `size` bytes from `fd`, or fewer when it ends before.
+Result<std::string> hear(const Fd& fd, std::size_t size) {
+  std::string text;
+  while (text.size() < size) {
+    SOCKREPAIR_TRY(wait_for_events("bytes arrive", fd.get(), POLLIN, Deadline::after(kPatience)));
+    std::array<char, 256> buffer;
+    ssize_t got =
+        ::recv(fd.get(), buffer.data(), std::min(buffer.size(), size - text.size()), MSG_DONTWAIT);
+    if (got < 0) return Error{errno, "recv()"};
+    if (got == 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  return text;
+}
+
+// Both ways.
+void expect_alive(const Fd& a, const Fd& b) {
+  EXPECT_THAT(say(a, "there"), IsOk());
+  EXPECT_THAT(hear(b, 5), IsOkAndHolds("there"));
+  EXPECT_THAT(say(b, "back"), IsOk());
+  EXPECT_THAT(hear(a, 4), IsOkAndHolds("back"));
+}
+
+// A process with
+//
+//   kFirst              TCP, listens on kPort
+//   kFirst + 1, + 2     accepted from peers_, in this order; "unread" waits, "unsent" is on its way
+//   kOwnClient          connected to its own listener
+//   kOwnServer          accepted, the other end of it
+//   kUdp                UDP, bound to kPort
+class TcpToolTest : public ToolFixture {
+ protected:
+  void SetUp() override {
+    ToolFixture::SetUp();
+    if (HasFatalFailure()) return;
+    start([](const Line& line) {
+      Result<Fd> listener = listening(local(kPort));
+      if (!listener) return;
+      line.say("ready");
+      for (int i = 0; i < kPeers; ++i)
+        hold_as(Fd(::accept(listener->get(), nullptr, nullptr)), kFirst + 1 + i);
+      hold_as(connected(local(kPort)).value(), kOwnClient);
+      hold_as(Fd(::accept(listener->get(), nullptr, nullptr)), kOwnServer);
+      Fd udp = sys::socket(AF_INET, SOCK_DGRAM, 0).value();
+      ::bind(udp.get(), SocketAddress(local(kPort), AF_INET).get(), sizeof(sockaddr_in));
+      hold_as(std::move(udp), kUdp);
+      hold_as(*std::move(listener), kFirst);
+      line.say("set up");
+      line.wait_for_end();
+    });
+    for (int i = 0; i < kPeers; ++i) {
+      ASSERT_OK_AND_ASSIGN(Fd peer, ns_->run([] { return connected(local(kPort)); }));
+      peers_.push_back(std::move(peer));
+    }
+    ASSERT_THAT(target_->heard(), IsOkAndHolds("set up"));
+    for (int i = 0; i < kPeers; ++i) {
+      ASSERT_OK_AND_ASSIGN(Fd fd, take(kFirst + 1 + i));
+      ASSERT_THAT(say(peers_[i], "unread"), IsOk());
+      ASSERT_THAT(wait_for_events("it is there", fd.get(), POLLIN, Deadline::after(kPatience)),
+                  IsOk());
+    }
+  }
+
+  // A socket of the target. It has to be given back before the target's end is to end it.
+  Result<Fd> take(int number) const {
+    SOCKREPAIR_TRY_ASSIGN(Process process, Process::open(target_->pid()));
+    return process.take(number);
+  }
+
+  // Numbers of all sockets of the image.
+  std::set<int> numbers() {
+    std::set<int> all;
+    for (const Json& socket : sockets())
+      for (const Json& descriptor : socket["descriptors"]) all.insert(int{descriptor["number"]});
+    return all;
+  }
+
+  // Names of nftables' tables.
+  std::string tables() {
+    Result<Running> nft = ns_->run([] { return Running::start({"nft", "list", "tables"}); });
+    if (!nft) return nft.error().describe();
+    Result<Ran> ran = nft->wait();
+    return ran ? ran->out + ran->err : ran.error().describe();
+  }
+
+  void expect_all_as_it_was() {
+    EXPECT_EQ(tables(), "");
+    EXPECT_THAT(target_->wait_for_state('S'), IsOk());
+    for (int i = 0; i < kPeers; ++i) {
+      ASSERT_OK_AND_ASSIGN(Fd fd, take(kFirst + 1 + i));
+      EXPECT_THAT(sys::getsockopt<int>(fd.get(), IPPROTO_TCP, TCP_REPAIR), IsOkAndHolds(0));
+      EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+      expect_alive(peers_[i], fd);
+    }
+  }
+
+  std::vector<Fd> peers_;
+};
+
+TEST_F(TcpToolTest, DumpChangesNothing) {
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--json"}));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  Json report = Json::parse(ran.out);
+  EXPECT_EQ(report["sockets"], 6);
+  EXPECT_EQ(report["tcp"], 5);
+  EXPECT_EQ(report["listeners"], 1);
+  EXPECT_EQ(report["connections"], 4);
+  EXPECT_EQ(report["to_be_read"], 6 * kPeers);
+  EXPECT_EQ(report["lock_pid"], 0);
+  expect_all_as_it_was();
+}
+
+// Both peers, and the connection of the process to itself.
+TEST_F(TcpToolTest, ConnectionsGoOnElsewhere) {
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--json", "--kill"}));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  int keeper = Json::parse(ran.out)["lock_pid"];
+  EXPECT_GT(keeper, 0);
+  EXPECT_THAT(tables(), HasSubstr("sockrepair-" + std::to_string(keeper)));
+  // Nobody answers.
+  for (const Fd& peer : peers_) ASSERT_THAT(say(peer, "meanwhile"), IsOk());
+
+  ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+  EXPECT_EQ(tables(), "");
+  for (int i = 0; i < kPeers; ++i) {
+    ASSERT_OK_AND_ASSIGN(Fd fd, program.take(kFirst + 1 + i));
+    EXPECT_THAT(hear(fd, 15), IsOkAndHolds("unreadmeanwhile"));
+    expect_alive(peers_[i], fd);
+    EXPECT_THAT(sys::getsockopt<int>(peers_[i].get(), SOL_SOCKET, SO_ERROR), IsOkAndHolds(0));
+  }
+  ASSERT_OK_AND_ASSIGN(Fd client, program.take(kOwnClient));
+  ASSERT_OK_AND_ASSIGN(Fd server, program.take(kOwnServer));
+  expect_alive(client, server);
+  // And the listener listens.
+  ASSERT_OK_AND_ASSIGN(Fd listener, program.take(kFirst));
+  ASSERT_OK_AND_ASSIGN(Fd another, ns_->run([] { return connected(local(kPort)); }));
+  Fd accepted(::accept(listener.get(), nullptr, nullptr));
+  expect_alive(another, accepted);
+}
+
+TEST_F(TcpToolTest, ClosedSocketsTellNobody) {
+  ASSERT_OK_AND_ASSIGN(Ran ran,
+                       dump({"--close", "--connections-only", "--fd", std::to_string(kFirst + 1)}));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_THAT(take(kFirst + 1), FailsWith(EBADF));
+  EXPECT_THAT(target_->wait_for_state('S'), IsOk());
+  // The other connection is not meant.
+  ASSERT_OK_AND_ASSIGN(Fd other, take(kFirst + 2));
+  EXPECT_THAT(hear(other, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[1], other);
+  // The listener is still there, and its port has the connection again besides.
+  ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+  ASSERT_OK_AND_ASSIGN(Fd fd, program.take(kFirst + 1));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[0], fd);
+}
+
+TEST_F(TcpToolTest, SentWithScmRights) {
+  ASSERT_THAT(dump({"--kill"}), Exited(0));
+  // Nobody to send to: nothing is lost by that, and the lock stays.
+  EXPECT_THAT(run({"restore", image(), "--send-to", directory_->file("none")}),
+              FailedWith(1, HasSubstr("ENOENT")));
+  EXPECT_THAT(run({"restore", image(), "--", "/none/such"}), Exited(127));
+  EXPECT_THAT(run({"restore", image(), "--", image()}), Exited(126));
+  EXPECT_THAT(tables(), HasSubstr("sockrepair-"));
+  ASSERT_RESTORED(program, {"restore", "--listen-fds", image(), "--", "sleep", "1000"});
+  EXPECT_EQ(program.variable("LISTEN_FDNAMES"), "tcp-200:tcp-201:tcp-202:tcp-203:tcp-204:udp-205");
+  ASSERT_OK_AND_ASSIGN(Fd fd, program.take(4));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[0], fd);
+}
+
+// --- when it does not come to an end
+
+TEST_F(TcpToolTest, FailedDumpPutsAllBack) {
+  EXPECT_THAT(run({"dump", "--pid", pid(), "--kill", "-o", "/dev/full"}),
+              FailedWith(1, HasSubstr("ENOSPC")));
+  expect_all_as_it_was();
+}
+
+TEST_F(TcpToolTest, KilledToolPutsAllBack) {
+  // An image that does not fit into a pipe which nobody reads.
+  std::string pipe = directory_->file("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  Fd reader(::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_GT(::fcntl(reader.get(), F_SETPIPE_SZ, 4096), 0);
+  Fd writer(::open(pipe.c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_OK_AND_ASSIGN(Running tool, begin({"dump", "--kill", "--pid", pid(), "-o", pipe}, writer));
+  ASSERT_THAT(wait_for_events("the image begins", reader.get(), POLLIN, Deadline::after(kPatience)),
+              IsOk());
+  // In repair mode, as somebody else sees it.
+  ASSERT_OK_AND_ASSIGN(Fd fd, take(kFirst + 1));
+  EXPECT_THAT(wait_until("it is in repair mode", Deadline::after(kPatience),
+                         [&] {
+                           Result<int> mode =
+                               sys::getsockopt<int>(fd.get(), IPPROTO_TCP, TCP_REPAIR);
+                           return mode && *mode != 0;
+                         }),
+              IsOk());
+  EXPECT_THAT(tables(), HasSubstr("sockrepair-"));
+  tool.signal(SIGKILL);
+  EXPECT_THAT(tool.wait(), Exited(128 + SIGKILL));
+  EXPECT_THAT(wait_until("the rules are gone", Deadline::after(kPatience),
+                         [&] { return tables().empty(); }),
+              IsOk());
+  expect_all_as_it_was();
+}
+
+TEST_F(TcpToolTest, LockEndsByItself) {
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--kill", "--hold", "1"}));
+  EXPECT_THAT(ran.out, HasSubstr("\nsegments are dropped until they are restored here, 1 s at "));
+  EXPECT_THAT(wait_until("the rules are gone", Deadline::after(kPatience),
+                         [&] { return tables().empty(); }),
+              IsOk());
+  // Now the peer is told that there is nothing.
+  EXPECT_THAT(say(peers_[0], "?"), IsOk());
+  EXPECT_THAT(hear(peers_[0], 1), FailsWith(ECONNRESET));
+}
+
+TEST_F(TcpToolTest, WithoutLock) {
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--json", "--kill", "--no-lock"}));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_EQ(Json::parse(ran.out)["lock_pid"], 0);
+  EXPECT_EQ(tables(), "");
+  ASSERT_RESTORED(program, {"restore", "--no-lock", image(), "--", "sleep", "1000"});
+  ASSERT_OK_AND_ASSIGN(Fd fd, program.take(kFirst + 1));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[0], fd);
+}
+
+TEST_F(TcpToolTest, FailedRestoreTellsNobody) {
+  ASSERT_THAT(dump({"--kill"}), Exited(0));
+  // Its address is there twice now.
+  Fd in_the_way = ns_->run([] { return listening(local(kPort)); }).value();
+  EXPECT_THAT(run({"restore", image(), "--", "true"}), FailedWith(1, HasSubstr("EADDRINUSE")));
+  in_the_way.reset();
+  ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+  ASSERT_OK_AND_ASSIGN(Fd fd, program.take(kFirst + 1));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[0], fd);
+}
+
+// --- what is refused
+
+TEST_F(TcpToolTest, ConnectionsThatWaitForAccept) {
+  ASSERT_OK_AND_ASSIGN(Fd waiting, ns_->run([] { return connected(local(kPort)); }));
+  EXPECT_THAT(dump({"--kill"}),
+              FailedWith(1, AllOf(HasSubstr("descriptor 200: "), HasSubstr("EBUSY"),
+                                  HasSubstr("--drop-waiting"))));
+  expect_all_as_it_was();
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--kill", "--drop-waiting"}));
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("lost: descriptor 200: "),
+                             HasSubstr("left behind: 1 connection in unaccepted: ")));
+  EXPECT_THAT(hear(waiting, 1), FailsWith(ECONNRESET));
+}
+
+TEST_F(TcpToolTest, ConnectionsThatAnotherProcessHas) {
+  ASSERT_OK_AND_ASSIGN(Fd shared, take(kFirst + 1));
+  EXPECT_THAT(dump({"--kill"}),
+              FailedWith(1, AllOf(HasSubstr("descriptor 201: a connection, and process " +
+                                            std::to_string(::getpid()) + " has it, too"),
+                                  HasSubstr("EBUSY"))));
+  shared.reset();
+  expect_all_as_it_was();
+}
+
+// --- parts of a process
+
+struct PartKind {
+  std::string name;
+  std::vector<std::string> arguments;
+  std::set<int> numbers;  // from kFirst on
+};
+void PrintTo(const PartKind& kind, std::ostream* out) {
+  *out << kind.name;
+}
+
+class TcpPartTest : public TcpToolTest, public ::testing::WithParamInterface<PartKind> {};
+
+TEST_P(TcpPartTest, IsTaken) {
+  ASSERT_THAT(dump(GetParam().arguments), Exited(0));
+  std::set<int> want;
+  for (int number : GetParam().numbers) want.insert(kFirst + number);
+  EXPECT_EQ(numbers(), want);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, TcpPartTest,
+    ::testing::ValuesIn(std::vector<PartKind>{
+        {"all", {}, {0, 1, 2, 3, 4, 5}},
+        {"udp", {"--udp"}, {5}},
+        {"tcp", {"--tcp"}, {0, 1, 2, 3, 4}},
+        {"listen_only_keeps_places", {"--listen-only"}, {0, 1, 2, 3, 4, 5}},
+        {"connections_only", {"--connections-only"}, {1, 2, 3, 4}},
+        {"local_port", {"--local", ":5000", "--tcp"}, {0, 1, 2, 4}},
+        {"local_address", {"--local", "127.0.0.1"}, {0, 1, 2, 3, 4, 5}},
+        {"peer_address_and_port", {"--peer", "127.0.0.1:5000"}, {3}},
+        {"peer_address", {"--peer", "127.0.0.1"}, {1, 2, 3, 4}},
+        {"one_local_or_another", {"--local", "[::1]:9", "--local", "127.0.0.1:5000", "--udp"}, {5}},
+        {"local_and_peer", {"--local", ":5000", "--peer", "127.0.0.1"}, {1, 2, 4}},
+        {"number_and_address", {"--fd", "200", "--fd", "203", "--local", ":5000"}, {0}}}),
+    ParamName());
+
+TEST_F(TcpToolTest, NothingLeftByTheFilters) {
+  EXPECT_THAT(dump({"--local", "192.0.2.1"}),
+              FailedWith(1, HasSubstr("has no such UDP or TCP socket")));
+  EXPECT_THAT(directory_->entries(), IsEmpty());
+}
+
+// At the dump or at the restore, it is the same.
+TEST_F(TcpToolTest, ListenOnlyLeavesConnectionsClosed) {
+  auto expect_closed = [](const Fd& fd) {
+    char byte;
+    EXPECT_EQ(::recv(fd.get(), &byte, 1, MSG_DONTWAIT), 0);
+    EXPECT_THAT(say(fd, "x"), FailsWith(EPIPE));
+    EXPECT_THAT(sys::getpeername(fd.get()), FailsWith(ENOTCONN));
+  };
+  auto expect_listeners_only = [&](const Restored& program) {
+    for (int number : {kFirst + 1, kFirst + 2, kOwnClient, kOwnServer}) {
+      ASSERT_OK_AND_ASSIGN(Fd fd, program.take(number));
+      expect_closed(fd);
+    }
+    ASSERT_OK_AND_ASSIGN(Fd listener, program.take(kFirst));
+    ASSERT_OK_AND_ASSIGN(Fd another, ns_->run([] { return connected(local(kPort)); }));
+    Fd accepted(::accept(listener.get(), nullptr, nullptr));
+    expect_alive(another, accepted);
+  };
+  ASSERT_THAT(dump(), Exited(0));
+  std::string whole = directory_->file("whole.img");
+  ASSERT_EQ(::rename(image().c_str(), whole.c_str()), 0);
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--kill", "--listen-only", "--json"}));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_EQ(Json::parse(ran.out)["connections"], 0);
+  EXPECT_EQ(tables(), "") << "nothing is to be kept";
+  for (const Json& socket : sockets()) EXPECT_FALSE(socket.contains("connection"));
+  {
+    ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+    expect_listeners_only(program);
+  }
+  ASSERT_RESTORED(program, {"restore", "--listen-only", whole, "--", "sleep", "1000"});
+  expect_listeners_only(program);
+}
+
+TEST_F(TcpToolTest, ConnectionsOnlyAtRestore) {
+  ASSERT_THAT(dump({"--kill"}), Exited(0));
+  ASSERT_RESTORED(program, {"restore", "--connections-only", image(), "--", "sleep", "1000"});
+  ASSERT_OK_AND_ASSIGN(std::vector<HeldSocket> held, program.sockets());
+  EXPECT_EQ(held.size(), 4U);
+  ASSERT_OK_AND_ASSIGN(Fd fd, program.take(kFirst + 2));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[1], fd);
+  EXPECT_THAT(ns_->run([] { return connected(local(kPort)); }), FailsWith(ECONNREFUSED));
+}
+
+// Both ends of a connection get another address.
+TEST_F(TcpToolTest, RewritesAddresses) {
+  ASSERT_THAT(dump({"--kill", "--fd", std::to_string(kOwnClient), "--fd",
+                    std::to_string(kOwnServer), "--fd", std::to_string(kUdp)}),
+              Exited(0));
+  ASSERT_RESTORED(program, {"restore", "--congestion", "skip", "--count-pause", "--rewrite",
+                            "127.0.0.1=127.0.0.7", image(), "--", "sleep", "1000"});
+  ASSERT_OK_AND_ASSIGN(Fd client, program.take(kOwnClient));
+  ASSERT_OK_AND_ASSIGN(Fd server, program.take(kOwnServer));
+  expect_alive(client, server);
+  for (int number : {kOwnServer, kUdp}) {
+    ASSERT_OK_AND_ASSIGN(Fd fd, program.take(number));
+    ASSERT_OK_AND_ASSIGN(SocketAddress address, sys::getsockname(fd.get()));
+    EXPECT_EQ(address.to_string(), "127.0.0.7:5000");
+  }
+}
+
+TEST_F(TcpToolTest, DetachedOnesAreListed) {
+  ASSERT_OK_AND_ASSIGN(Fd waiting, ns_->run([] { return connected(local(kPort)); }));
+  ASSERT_OK_AND_ASSIGN(SocketAddress name, sys::getsockname(waiting.get()));
+  ASSERT_OK_AND_ASSIGN(Ran json, run({"detached", "--json"}));
+  ASSERT_EQ(json.status, 0) << json.err;
+  Json connections = Json::parse(json.out)["connections"];
+  ASSERT_EQ(connections.size(), 1U) << json.out;
+  EXPECT_EQ(connections[0]["kind"], "unaccepted");
+  EXPECT_EQ(connections[0]["peer"], name.to_string());
+  ASSERT_OK_AND_ASSIGN(Ran text, run({"detached"}));
+  EXPECT_THAT(text.out, HasSubstr(name.to_string()));
+  ASSERT_OK_AND_ASSIGN(NetNs empty, NetNs::create());
+  ASSERT_OK_AND_ASSIGN(Ran none, empty.run([] { return run_tool({"detached", "--json"}); }));
+  EXPECT_THAT(Json::parse(none.out)["connections"], IsEmpty());
+}
+
+}  // namespace
+}  // namespace sockrepair::test
