@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 //
 // `sockrepair` and programs that nobody here wrote, as Debian has them. Each case stops a program
-// while datagrams for it arrive, moves its sockets, ends it, and says exactly what its peer must
-// see afterwards: nothing lost, nothing twice, nothing out of order, no error, the same address.
+// while datagrams or segments for it arrive, moves its sockets, ends it, and says exactly what its
+// peer must see afterwards: nothing lost, nothing twice, nothing out of order, no error, the same
+// address.
 //
 //   peer ── datagrams ──▶ program ╳          peer ── datagrams ──▶ its successor
 //                            │ dump --kill                            ▲
 //                            └──────────── image ────── restore ──────┘
 //
-// What comes after the dump must not meet a port without a socket: nothing is sent in between.
+// What comes after the dump must not meet a UDP port without a socket: nothing is sent in between.
+// Of TCP connections the segments are dropped, and peers go on sending.
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -498,6 +502,221 @@ TEST_F(EndToEndTest, NoDatagramOfIperf3IsMissing) {
     ASSERT_EQ(iperf_number(got.payload), next++) << "datagram " << i << " of " << waiting;
   }
   EXPECT_EQ(sender.err(), "");
+}
+
+// --- TCP
+
+// A named pipe that a program reads from, and what is written to it.
+class Feed {
+ public:
+  static Result<Feed> create(const std::string& path) {
+    if (::mkfifo(path.c_str(), 0600) != 0) return Error{errno, "mkfifo(" + path + ")"};
+    // For reading as well, so that it can be opened before there is a reader.
+    Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!fd) return Error{errno, "open(" + path + ")"};
+    return Feed(std::move(fd));
+  }
+
+  [[nodiscard]] bool write(const std::string& text) {
+    all_ += text;
+    return ::write(fd_.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  }
+  // Its reader finds the end of the file.
+  void end() { fd_.reset(); }
+  // All that was written.
+  const std::string& all() const { return all_; }
+
+ private:
+  explicit Feed(Fd fd) : fd_(std::move(fd)) {}
+  Fd fd_;
+  std::string all_;
+};
+
+class TcpEndToEndTest : public EndToEndTest {
+ protected:
+  // The numbers of the connections of the image, lowest first.
+  std::vector<int> connections() {
+    std::vector<int> numbers;
+    Result<Ran> shown = tool({"show", "--json", image()});
+    if (!shown || shown->status != 0) return numbers;
+    Json all = Json::parse(shown->out);
+    for (const Json& process : all["processes"])
+      for (const Json& socket : process["sockets"])
+        if (socket.contains("connection")) numbers.push_back(socket["descriptors"][0]["number"]);
+    return numbers;
+  }
+
+  // `program` goes on with the connections, as PROGRAM of restore.
+  Result<Running> restore(const std::vector<std::string>& program) {
+    std::vector<std::string> arguments = {"restore", image(), "--"};
+    arguments.insert(arguments.end(), program.begin(), program.end());
+    return ns_->run([&] { return start_tool(arguments); });
+  }
+
+  Result<void> wait_listening(std::uint16_t port) {
+    return wait_until("port " + std::to_string(port) + " answers", Deadline::after(kPatience), [&] {
+      Result<Fd> fd = ns_->run([] { return sys::socket(AF_INET, SOCK_STREAM, 0); });
+      return fd.ok() && sys::connect(fd->get(), SocketAddress(loopback(port), AF_INET)).ok();
+    });
+  }
+};
+
+std::string fd_address(int number) {
+  return "FD:" + std::to_string(number);
+}
+
+// Lines that differ from each other.
+std::string lines(int first, int count) {
+  std::string text;
+  for (int i = first; i < first + count; ++i) text += "line " + std::to_string(i) + "\n";
+  return text;
+}
+
+// What one socat(1) sends to another goes to two files, when the receiver is moved in the middle;
+// together they are the whole.
+TEST_F(TcpEndToEndTest, TransferOfSocatIsWhole) {
+  ASSERT_OK_AND_ASSIGN(Feed feed, Feed::create(directory_->file("feed")));
+  ASSERT_OK_AND_ASSIGN(
+      Running first, start({"socat", "-u", "TCP4-LISTEN:6000,bind=127.0.0.1,reuseaddr", "STDOUT"}));
+  ASSERT_OK_AND_ASSIGN(Running sender,
+                       start({"socat", "-u", "OPEN:" + directory_->file("feed") + ",rdonly",
+                              "TCP4:127.0.0.1:6000,retry=100,interval=0.05"}));
+  ASSERT_TRUE(feed.write(lines(0, 1000)));
+  ASSERT_THAT(wait_until("the first part has arrived", Deadline::after(kPatience),
+                         [&] { return first.out() == feed.all(); }),
+              IsOk())
+      << first.err() << sender.err();
+  ASSERT_THAT(hold(first), IsOk());
+  ASSERT_TRUE(feed.write(lines(1000, 1000)));  // waits to be read
+  ASSERT_OK_AND_ASSIGN(Json report, dump(first, {"--kill"}));
+  EXPECT_EQ(report["connections"], 1);
+  EXPECT_THAT(first.wait(), IsOk());
+  ASSERT_TRUE(feed.write(lines(2000, 1000)));  // nobody takes it
+  ASSERT_THAT(connections(), SizeIs(1));
+  ASSERT_OK_AND_ASSIGN(Running second,
+                       restore({"socat", "-u", fd_address(connections()[0]), "STDOUT"}));
+  ASSERT_TRUE(feed.write(lines(3000, 1000)));
+  feed.end();
+  ASSERT_OK_AND_ASSIGN(Ran sent, sender.wait());
+  EXPECT_EQ(sent.status, 0) << sent.err;
+  EXPECT_EQ(sent.err, "");
+  ASSERT_OK_AND_ASSIGN(Ran received, second.wait());
+  EXPECT_EQ(received.status, 0) << received.err;
+  EXPECT_TRUE(first.out() + received.out == feed.all())
+      << first.out().size() << " and " << received.out.size() << " bytes of " << feed.all().size();
+}
+
+// A client of Redis dies in a transaction, and another program goes on with its connection. To the
+// server it is one client, which has queued commands and executes them.
+TEST_F(TcpEndToEndTest, TransactionOfRedisGoesOn) {
+  ASSERT_OK_AND_ASSIGN(Feed feed, Feed::create(directory_->file("feed")));
+  ASSERT_OK_AND_ASSIGN(Running server,
+                       start({"redis-server", "--port", "6379", "--bind", "127.0.0.1", "--save", "",
+                              "--dir", directory_->file("")}));
+  ASSERT_THAT(wait_listening(6379), IsOk()) << server.out() << server.err();
+  ASSERT_OK_AND_ASSIGN(Running client, start({"sh", "-c", "exec redis-cli -p 6379 <\"$0\"",
+                                              directory_->file("feed")}));
+  auto ask_other = [&](const std::string& key) {
+    Result<Running> other = start({"redis-cli", "-p", "6379", "GET", key});
+    Result<Ran> ran = other ? other->wait() : Result<Ran>(other.error());
+    return ran ? ran->out : ran.error().describe();
+  };
+  ASSERT_TRUE(feed.write("CLIENT ID\nMULTI\nSET answer 41\n"));
+  ASSERT_THAT(wait_until("it is in a transaction", Deadline::after(kPatience),
+                         [&] { return client.out().find("QUEUED") != std::string::npos; }),
+              IsOk())
+      << client.out() << client.err();
+  std::string id = client.out().substr(0, client.out().find('\n'));
+  EXPECT_EQ(ask_other("answer"), "\n") << "it has not been executed";
+
+  ASSERT_OK_AND_ASSIGN(Json report, dump(client, {"--kill"}));
+  EXPECT_EQ(report["connections"], 1);
+  EXPECT_THAT(client.wait(), IsOk());
+  ASSERT_THAT(connections(), SizeIs(1));
+  ASSERT_OK_AND_ASSIGN(Running successor,
+                       restore({"sh", "-c",
+                                "printf 'INCR answer\\r\\nEXEC\\r\\nCLIENT ID\\r\\nQUIT\\r\\n' "
+                                "| socat -t 10 STDIO \"$0\"",
+                                fd_address(connections()[0])}));
+  ASSERT_OK_AND_ASSIGN(Ran said, successor.wait());
+  EXPECT_EQ(said.out, "+QUEUED\r\n*2\r\n+OK\r\n:42\r\n:" + id + "\r\n+OK\r\n") << said.err;
+  EXPECT_EQ(ask_other("answer"), "42\n");
+}
+
+// Bytes that have arrived on the TCP sockets of a process, on all of them together.
+std::uint64_t bytes_received(pid_t pid) {
+  Result<Process> process = Process::open(pid);
+  if (!process) return 0;
+  Result<std::vector<HeldSocket>> sockets = process->sockets();
+  if (!sockets) return 0;
+  std::uint64_t bytes = 0;
+  for (const HeldSocket& socket : *sockets) {
+    Result<Fd> fd = process->take(socket.numbers.front());
+    if (!fd) continue;
+    tcp_info info{};
+    Result<socklen_t> size =
+        sys::getsockopt_bytes(fd->get(), IPPROTO_TCP, TCP_INFO, &info, sizeof(info));
+    if (size && info.tcpi_state != 10 /* LISTEN */) bytes += info.tcpi_bytes_received;
+  }
+  return bytes;
+}
+
+// iperf3(1) sends through a relay. The process of that which has the stream, with a connection on
+// each side, is replaced by another one while the stream goes on. Client and server end well, and
+// agree on how much it was.
+TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
+  ASSERT_OK_AND_ASSIGN(Running server, start({"iperf3", "--server", "--one-off", "--forceflush",
+                                              "--bind", "127.0.0.1", "--port", "5201"}));
+  ASSERT_THAT(wait_until("iperf3 listens", Deadline::after(kPatience),
+                         [&] { return server.out().find("listening") != std::string::npos; }),
+              IsOk())
+      << server.err();
+  // One process for each connection.
+  ASSERT_OK_AND_ASSIGN(
+      Running relay,
+      start({"socat", "TCP4-LISTEN:5202,bind=127.0.0.1,fork,reuseaddr", "TCP4:127.0.0.1:5201"}));
+  auto children = [&] {
+    std::string pid = std::to_string(relay.pid());
+    Result<std::string> text =
+        sockrepair::internal::read_small_file("/proc/" + pid + "/task/" + pid + "/children");
+    std::istringstream words(text ? *text : "");
+    std::vector<pid_t> all;
+    for (pid_t child; words >> child;) all.push_back(child);
+    return all;
+  };
+  ASSERT_THAT(wait_until("the relay listens", Deadline::after(kPatience),
+                         [&] {
+                           Result<std::string> bound = sockrepair::internal::read_small_file(
+                               "/proc/" + std::to_string(relay.pid()) + "/net/tcp");
+                           return bound.ok() && bound->find(" 0100007F:1452 ") != std::string::npos;
+                         }),
+              IsOk())
+      << relay.err();
+  ASSERT_OK_AND_ASSIGN(Running client, start({"iperf3", "--client", "127.0.0.1", "--port", "5202",
+                                              "--bytes", "4M", "--bitrate", "20M", "--json"}));
+  pid_t streaming = 0;
+  ASSERT_THAT(wait_until("the stream flows", Deadline::after(kPatience),
+                         [&] {
+                           for (pid_t child : children())
+                             if (bytes_received(child) > 500'000) streaming = child;
+                           return streaming != 0;
+                         }),
+              IsOk())
+      << server.out() << client.err();
+  ASSERT_OK_AND_ASSIGN(Ran dumped, tool({"dump", "--json", "--pid", std::to_string(streaming),
+                                         "--connections-only", "--kill", "-o", image()}));
+  ASSERT_EQ(dumped.status, 0) << dumped.err;
+  EXPECT_FALSE(lost_something(dumped.err)) << dumped.err;
+  EXPECT_EQ(Json::parse(dumped.out)["connections"], 2);
+  ASSERT_THAT(connections(), SizeIs(2));
+  ASSERT_OK_AND_ASSIGN(Running successor, restore({"socat", fd_address(connections()[0]),
+                                                   fd_address(connections()[1])}));
+  ASSERT_OK_AND_ASSIGN(Ran ended, client.wait());
+  ASSERT_EQ(ended.status, 0) << ended.out;
+  Json end = Json::parse(ended.out)["end"];
+  EXPECT_GE(end["sum_sent"]["bytes"], 4U << 20);
+  EXPECT_EQ(end["sum_sent"]["bytes"], end["sum_received"]["bytes"]);
+  EXPECT_THAT(server.wait(), IsOk());
 }
 
 }  // namespace
