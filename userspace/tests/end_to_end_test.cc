@@ -40,6 +40,7 @@
 #include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
+#include "tutorial.h"
 #include "util/live_process.h"
 #include "util/matchers.h"
 #include "util/net_ns.h"
@@ -717,6 +718,57 @@ TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
   EXPECT_GE(end["sum_sent"]["bytes"], 4U << 20);
   EXPECT_EQ(end["sum_sent"]["bytes"], end["sum_received"]["bytes"]);
   EXPECT_THAT(server.wait(), IsOk());
+}
+
+// --- Documentation/tutorial.md
+
+// Its commands, the lines that begin with a prompt, as a script; and what is printed below the last
+// of them.
+struct Tutorial {
+  std::string script;
+  std::string printed;
+};
+
+Tutorial read_tutorial() {
+  Tutorial tutorial;
+  std::istringstream lines(kTutorial);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("    # ")) {
+      tutorial.script += line.substr(6) + "\n";
+      tutorial.printed.clear();
+    } else if (line.starts_with("    ")) {
+      tutorial.printed += line.substr(4) + "\n";
+    }
+  }
+  return tutorial;
+}
+
+class TutorialTest : public EndToEndTest {
+ protected:
+  void TearDown() override {
+    for (const char* name : {"old", "new"}) {
+      Result<Running> ip = Running::start({"ip", "netns", "delete", name});
+      if (ip) static_cast<void>(ip->wait());
+    }
+    EndToEndTest::TearDown();
+  }
+};
+
+// As it stands there.
+TEST_F(TutorialTest, Works) {
+  Tutorial tutorial = read_tutorial();
+  ASSERT_THAT(tutorial.script, HasSubstr("sockrepair restore "));
+  std::string path = tool_path();
+  path.erase(path.rfind('/'));
+  ASSERT_OK_AND_ASSIGN(Running shell, start({"bash", "-ec", "cd \"$0\"; PATH=$1:$PATH; eval \"$2\"",
+                                             directory_->file(""), path, tutorial.script}));
+  ASSERT_OK_AND_ASSIGN(Ran ran, shell.wait());
+  EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+  EXPECT_TRUE(ran.out.ends_with("\n" + tutorial.printed)) << ran.out << ran.err;
+  Result<std::string> first = sockrepair::internal::read_small_file(directory_->file("first"));
+  Result<std::string> second = sockrepair::internal::read_small_file(directory_->file("second"));
+  EXPECT_THAT(first, IsOkAndHolds(HasSubstr("line 1\n")));
+  EXPECT_THAT(second, IsOkAndHolds(HasSubstr("line 6\n")));
 }
 
 }  // namespace
