@@ -370,16 +370,31 @@ Result<void> learn(World& world) {
 
 }  // namespace
 
-Result<void> World::deafen_client(bool on) const {
-  if (on) return block(client);
-  const Result<void> heard = unblock(client);
-  if (!heard && heard.error().code == ENOENT) return {};  // it was not deaf
-  return heard;
+Result<void> World::deafen_client(bool on) {
+  if (on == client_is_deaf) return {};
+  SOCKREPAIR_TRY(on ? block(client) : unblock(client));
+  client_is_deaf = on;
+  return {};
+}
+
+Result<void> World::silence_client(bool on) const {
+  return set_netem(hosts.sender, on ? "loss 100%" : netem);
+}
+
+Result<void> World::silence_server(bool on) const {
+  return set_netem(hosts.receiver, on ? "loss 100%" : "loss 0%");
 }
 
 const std::vector<Situation>& situations() {
   static const std::vector<Situation> all = make_situations();
   return all;
+}
+
+Result<World> make_plain_world(int domain) {
+  SOCKREPAIR_TRY_ASSIGN(TwoHosts hosts, TwoHosts::create());
+  World world{std::move(hosts), domain, Fd(), Fd(), {}, {}};
+  SOCKREPAIR_TRY(connect(world));
+  return world;
 }
 
 Result<World> make_world(const Situation& situation) {
@@ -389,9 +404,14 @@ Result<World> make_world(const Situation& situation) {
     for (const auto& [name, value] : situation.sysctls)
       SOCKREPAIR_TRY(host->sysctl(std::string("ipv4.") + name, value));
   }
-  SOCKREPAIR_TRY(set_netem(world.hosts.sender,
-                           situation.netem.empty() ? kDelay : kDelay + (" " + situation.netem)));
+  world.netem = kDelay;
+  SOCKREPAIR_TRY(world.silence_client(false));
   SOCKREPAIR_TRY(connect(world));
+  // Not before: a SYN that is lost once is sent again without what it asked for.
+  if (!situation.netem.empty()) {
+    world.netem += " " + situation.netem;
+    SOCKREPAIR_TRY(world.silence_client(false));
+  }
   if (situation.before_data) SOCKREPAIR_TRY(situation.before_data(world));
   SOCKREPAIR_TRY(learn(world));
   SOCKREPAIR_TRY(situation.prepare(world));

@@ -32,8 +32,16 @@ struct World {
   Stream up;    // client to server
   Stream down;  // server to client
 
+  bool client_is_deaf = false;
+  std::string netem = "loss 0%";  // what the cable does to what the client's host sends
+
   // Has everything that comes to the client's socket lost, or nothing any more.
-  Result<void> deafen_client(bool on) const;
+  Result<void> deafen_client(bool on);
+  // Has everything that one of the hosts sends lost, or no longer. While the server is moved the
+  // client's host is silent, or the new one would answer for a socket that it has not got yet:
+  // tools use a firewall for it.
+  Result<void> silence_client(bool on) const;
+  Result<void> silence_server(bool on) const;
 };
 
 // What of the kernel's memory of the original says that the situation is there, so that no case
@@ -56,6 +64,9 @@ struct Situation {
   friend void PrintTo(const Situation& param, std::ostream* out) { *out << param.name; }
 };
 const std::vector<Situation>& situations();
+
+// A new connection over a cable without delay.
+Result<World> make_plain_world(int domain);
 
 // The connection, in the situation.
 Result<World> make_world(const Situation& situation);
