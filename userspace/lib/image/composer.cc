@@ -11,6 +11,7 @@
 #include "image/parser.h"
 #include "image/wire.h"
 #include "proto/image.pb.h"
+#include "tcp_check.h"
 #include "try.h"
 
 namespace sockrepair::internal {
@@ -47,10 +48,19 @@ Result<TcpCounts> counts_of(const TcpSocket& socket) {
   SOCKREPAIR_TRY(
       check_count("TcpSocketEntry: received", connection.receive_queue.size(), kQueueBytesMax));
   SOCKREPAIR_TRY(check_count("TcpSocketEntry: sent", connection.send_queue.size(), kQueueBytesMax));
-  SOCKREPAIR_TRY(check_streams(socket));
   counts.received = static_cast<std::uint32_t>(connection.receive_queue.size());
   counts.sent = static_cast<std::uint32_t>(connection.send_queue.size());
   return counts;
+}
+
+// What the library has to say of all members together; of UDP it is said packet by packet.
+Result<void> check_whole(const UdpSocket&) {
+  return {};
+}
+Result<void> check_whole(const TcpSocket& socket) {
+  Result<void> checked = check_tcp_socket(socket);
+  if (checked) return {};
+  return Error{checked.error().code, "TcpSocketEntry: " + checked.error().what};
 }
 
 // The part of a UdpPacketEntry that is for a packet of this kind.
@@ -107,6 +117,7 @@ Result<void> ImageComposer::add_socket(const ImageSocket& entry, const Socket& s
   encode(counts, &message);
   SOCKREPAIR_TRY(check<ImageSocket>(message));
   SOCKREPAIR_TRY(check<Socket>(message));
+  SOCKREPAIR_TRY(check_whole(socket));
   SOCKREPAIR_TRY(add_message(SocketKind<Socket>::record, message));
 
   for (const Loss& loss : socket.losses) SOCKREPAIR_TRY(add_record(RecordType::kLoss, loss));

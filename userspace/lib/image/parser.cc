@@ -11,6 +11,7 @@
 #include "proto/image.pb.h"
 #include "receive_queue_wire.h"
 #include "send_queue_wire.h"
+#include "tcp_check.h"
 #include "try.h"
 
 namespace sockrepair::internal {
@@ -46,14 +47,6 @@ Result<void> check_packet(const SendQueue& queue, std::size_t) {
 
 Result<void> check_packet(const ReceivedDatagram& datagram, std::size_t index) {
   return check_datagram(datagram, index);
-}
-
-Result<void> check_streams(const TcpSocket& socket) {
-  if (!socket.connection || socket.connection->unsent <= socket.connection->send_queue.size())
-    return {};
-  return Error{EINVAL, "connection.unsent: " + std::to_string(socket.connection->unsent) +
-                           ", at most the " + std::to_string(socket.connection->send_queue.size()) +
-                           " bytes of the send queue"};
 }
 
 Error ImageParser::misplaced(const std::string& must_be) const {
@@ -153,7 +146,7 @@ Result<void> ImageParser::read_rest(const std::string& place, const TcpCounts& c
   } else if (counts.received != 0 || counts.sent != 0) {
     return bad(place, "field received or sent: must be 0 without a connection");
   }
-  Result<void> checked = check_streams(*socket);
+  Result<void> checked = check_tcp_socket(*socket);
   if (!checked) return bad(place, checked.error().what);
   return {};
 }

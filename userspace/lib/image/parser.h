@@ -71,8 +71,6 @@ class ImageParser {
 // is its place in the queue. The error names the member and its limit.
 Result<void> check_packet(const SendQueue& queue, std::size_t index);
 Result<void> check_packet(const ReceivedDatagram& datagram, std::size_t index);
-// The same of a TCP socket with its queues.
-Result<void> check_streams(const TcpSocket& socket);
 
 }  // namespace sockrepair::internal
 

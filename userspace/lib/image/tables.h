@@ -332,7 +332,8 @@ struct Table<TcpWindow> {
   };
 };
 
-// Without the queues, which are records of their own.
+// Without the queues, which are records of their own. What has to agree with them, and with each
+// other, is the library's: see check_tcp_socket().
 template <>
 struct Table<TcpConnection> {
   using Message = image::TcpConnection;

@@ -606,86 +606,152 @@ TEST_P(ImageTcpTest, IsNotWritten) {
   EXPECT_THAT(make_image(entries), FailsSaying(ContainsRegex(GetParam().says)));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, ImageTcpTest,
-    ::testing::Values(
-        BadTcp{"domain", [](TcpSocket& s, TcpConnection&) { s.domain = AF_UNIX; },
-               "^TcpSocketEntry: domain: must be 2"},
-        BadTcp{"local_of_other_family",
-               [](TcpSocket& s, TcpConnection&) { s.local->address = v6(); },
-               "^TcpSocketEntry: local: must be an IPv4 address"},
-        BadTcp{"peer_of_other_family",
-               [](TcpSocket& s, TcpConnection&) {
-                 s.domain = AF_INET6;
-                 s.peer->address = v6();
-               },
-               "^TcpSocketEntry: peer: must be of the family of local"},
-        BadTcp{"option_twice",
-               [](TcpSocket& s, TcpConnection&) { s.options.push_back(s.options[0]); },
-               "^TcpSocketEntry: options: must not have an option twice"},
-        BadTcp{"without_local", [](TcpSocket& s, TcpConnection&) { s.local.reset(); },
-               "^TcpSocketEntry: local: must be there with a connection"},
-        BadTcp{"without_peer", [](TcpSocket& s, TcpConnection&) { s.peer.reset(); },
-               "^TcpSocketEntry: peer: must be there with a connection"},
-        BadTcp{"listener_with_peer",
-               [](TcpSocket& s, TcpConnection&) {
-                 s.state = TcpState::kListen;
-                 s.connection.reset();
-               },
-               "^TcpSocketEntry: peer: .* and only then"},
-        BadTcp{"backlog_of_a_connection", [](TcpSocket& s, TcpConnection&) { s.backlog = 1; },
-               "^TcpSocketEntry: backlog: must be 0"},
-        BadTcp{"accept_queue_of_a_connection",
-               [](TcpSocket& s, TcpConnection&) { s.accept_queue = 1; },
-               "^TcpSocketEntry: backlog: must be 0, and accept_queue"},
-        BadTcp{"syn_sequence", [](TcpSocket& s, TcpConnection&) { s.syn_sequence = 1; },
-               "^TcpSocketEntry: syn_sequence: must be there in state 2"},
-        BadTcp{"no_connection", [](TcpSocket& s, TcpConnection&) { s.connection.reset(); },
-               "^TcpSocketEntry: connection: must be there in the states"},
-        BadTcp{"connection_in_no_state_for_it",
-               [](TcpSocket& s, TcpConnection&) { s.state = TcpState::kSynSent; },
-               "^TcpSocketEntry: connection: must be there in the states"},
-        BadTcp{"mss", [](TcpSocket&, TcpConnection& c) { c.mss_clamp = 87; },
-               "^TcpSocketEntry: connection.mss_clamp: 87, must be 88 to 65535"},
-        BadTcp{"scale", [](TcpSocket&, TcpConnection& c) { c.scales->rcv = 15; },
-               "^TcpSocketEntry: connection.scales.rcv: 15, must be 0 to 14"},
-        BadTcp{"window",
-               [](TcpSocket&, TcpConnection& c) { c.window.rcv_wnd = (65535U << 14) + 1; },
-               "^TcpSocketEntry: connection.window.rcv_wnd: 1073725441, must be 0 to 1073725440"},
-        BadTcp{"largest_window_is_less",
-               [](TcpSocket&, TcpConnection& c) { c.window.max_window = c.window.snd_wnd - 1; },
-               "^TcpSocketEntry: connection.window.max_window: must be at least snd_wnd"},
-        BadTcp{"control_block_too_short",
-               [](TcpSocket&, TcpConnection& c) { c.control_block->resize(487); },
-               "^TcpSocketEntry: connection.control_block: 487 bytes, at least 488"},
-        BadTcp{"control_block_too_long",
-               [](TcpSocket&, TcpConnection& c) { c.control_block->resize(4097); },
-               "^TcpSocketEntry: connection.control_block: 4097 bytes, at most 4096"},
-        BadTcp{"control_block_of_another_size",
-               [](TcpSocket&, TcpConnection& c) { c.control_block->pop_back(); },
-               "^TcpSocketEntry: connection.control_block: must have its length in size"},
-        BadTcp{"control_block_with_flags",
-               [](TcpSocket&, TcpConnection& c) { (*c.control_block)[4] = 1; },
-               "^TcpSocketEntry: connection.control_block: .*0 in flags"},
-        BadTcp{"control_block_with_pause",
-               [](TcpSocket&, TcpConnection& c) { (*c.control_block)[15] = 1; },
-               "^TcpSocketEntry: connection.control_block: .*0 in flags, pause"},
-        BadTcp{"control_block_with_reserved",
-               [](TcpSocket&, TcpConnection& c) { (*c.control_block)[487] = 1; },
-               "^TcpSocketEntry: connection.control_block: .* and reserved"},
-        BadTcp{"control_block_of_another_state",
-               [](TcpSocket& s, TcpConnection&) { s.state = TcpState::kLastAck; },
-               "^TcpSocketEntry: connection: must have a control block of the state"},
-        BadTcp{"more_unsent_than_there_is", [](TcpSocket&, TcpConnection& c) { c.unsent = 301; },
-               "^connection.unsent: 301, at most the 300 bytes"}),
-    ParamName());
+INSTANTIATE_TEST_SUITE_P(All, ImageTcpTest,
+                         ::testing::
+                             Values(
+                                 BadTcp{"domain",
+                                        [](TcpSocket& s, TcpConnection&) { s.domain = AF_UNIX; },
+                                        "^TcpSocketEntry: domain: must be 2"},
+                                 BadTcp{
+                                     "local_of_other_family",
+                                     [](TcpSocket& s, TcpConnection&) { s.local->address = v6(); },
+                                     "^TcpSocketEntry: local: must be an IPv4 address"},
+                                 BadTcp{"peer_of_other_family",
+                                        [](TcpSocket& s, TcpConnection&) {
+                                          s.domain = AF_INET6;
+                                          s.peer->address = v6();
+                                        },
+                                        "^TcpSocketEntry: peer: must be of the family of local"},
+                                 BadTcp{"option_twice",
+                                        [](TcpSocket& s, TcpConnection&) {
+                                          s.options.push_back(s.options[0]);
+                                        },
+                                        "^TcpSocketEntry: options: must not have an option twice"},
+                                 BadTcp{"without_local",
+                                        [](TcpSocket& s, TcpConnection&) { s.local.reset(); },
+                                        "^TcpSocketEntry: local: must be there with a connection"},
+                                 BadTcp{"without_peer",
+                                        [](TcpSocket& s, TcpConnection&) { s.peer.reset(); },
+                                        "^TcpSocketEntry: peer: must be there with a connection"},
+                                 BadTcp{"listener_with_peer",
+                                        [](TcpSocket& s, TcpConnection&) {
+                                          s.state = TcpState::kListen;
+                                          s.connection.reset();
+                                        },
+                                        "^TcpSocketEntry: peer: .* and only then"},
+                                 BadTcp{"backlog_of_a_connection",
+                                        [](TcpSocket& s, TcpConnection&) { s.backlog = 1; },
+                                        "^TcpSocketEntry: backlog: must be 0"},
+                                 BadTcp{"accept_queue_of_a_connection",
+                                        [](TcpSocket& s, TcpConnection&) { s.accept_queue = 1; },
+                                        "^TcpSocketEntry: backlog: must be 0, and accept_queue"},
+                                 BadTcp{"syn_sequence",
+                                        [](TcpSocket& s, TcpConnection&) { s.syn_sequence = 1; },
+                                        "^TcpSocketEntry: syn_sequence: must be there in state 2"},
+                                 BadTcp{"no_connection",
+                                        [](TcpSocket& s, TcpConnection&) { s.connection.reset(); },
+                                        "^TcpSocketEntry: connection: must be there in the states"},
+                                 BadTcp{"connection_in_no_state_for_it",
+                                        [](TcpSocket& s, TcpConnection&) {
+                                          s.state = TcpState::kSynSent;
+                                        },
+                                        "^TcpSocketEntry: connection: must be there in the states"},
+                                 BadTcp{"mss",
+                                        [](TcpSocket&, TcpConnection& c) { c.mss_clamp = 87; },
+                                        "^TcpSocketEntry: connection.mss_clamp: 87, must be 88 to "
+                                        "65535"},
+                                 BadTcp{
+                                     "scale",
+                                     [](TcpSocket&, TcpConnection& c) { c.scales->rcv = 15; },
+                                     "^TcpSocketEntry: connection.scales.rcv: 15, must be 0 to 14"},
+                                 BadTcp{"window",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          c.window.rcv_wnd = (65535U << 14) + 1;
+                                        },
+                                        "^TcpSocketEntry: connection.window.rcv_wnd: 1073725441, "
+                                        "must be 0 to 1073725440"},
+                                 BadTcp{"largest_window_is_less",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          c.window.max_window = c.window.snd_wnd - 1;
+                                        },
+                                        "^TcpSocketEntry: connection.window.max_window: must be at "
+                                        "least snd_wnd"},
+                                 BadTcp{"control_block_too_short",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          c.control_block->resize(487);
+                                        },
+                                        "^TcpSocketEntry: connection.control_block: 487 bytes, at "
+                                        "least 488"},
+                                 BadTcp{"control_block_too_long",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          c.control_block->resize(4097);
+                                        },
+                                        "^TcpSocketEntry: connection.control_block: 4097 bytes, at "
+                                        "most 4096"},
+                                 BadTcp{"control_block_of_another_size",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          c.control_block->pop_back();
+                                        },
+                                        "^TcpSocketEntry: connection.control_block: must have its "
+                                        "length in size"},
+                                 BadTcp{"control_block_with_flags",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          (*c.control_block)[4] = 1;
+                                        },
+                                        "^TcpSocketEntry: connection.control_block: .*0 in flags"},
+                                 BadTcp{"control_block_with_pause",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          (*c.control_block)[15] = 1;
+                                        },
+                                        "^TcpSocketEntry: connection.control_block: .*0 in flags, "
+                                        "pause"},
+                                 BadTcp{
+                                     "control_block_with_reserved",
+                                     [](TcpSocket&, TcpConnection& c) {
+                                       (*c.control_block)[487] = 1;
+                                     },
+                                     "^TcpSocketEntry: connection.control_block: .* and reserved"},
+                                 BadTcp{"control_block_of_another_state",
+                                        [](TcpSocket& s, TcpConnection&) {
+                                          s.state = TcpState::kLastAck;
+                                        },
+                                        "^TcpSocketEntry: connection: must have a control block of "
+                                        "the state"},
+                                 BadTcp{"more_unsent_than_there_is",
+                                        [](TcpSocket&, TcpConnection& c) { c.unsent = 301; },
+                                        "^TcpSocketEntry: connection, unsent: 301, must be 300 at "
+                                        "most"},
+                                 BadTcp{"window_beyond_its_scale",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          c.scales->rcv = 0;
+                                          c.window.rcv_wnd = 65536;
+                                        },
+                                        "^TcpSocketEntry: connection, window, rcv_wnd: 65536, must "
+                                        "be 65535 at most"},
+                                 BadTcp{"control_block_of_another_queue",
+                                        [](TcpSocket&, TcpConnection& c) {
+                                          c.receive_queue.push_back(0);
+                                        },
+                                        "^TcpSocketEntry: connection, receive_queue, bytes: 4, the "
+                                        "control block says 3"},
+                                 BadTcp{"urgent_mark_of_nobody",
+                                        [](TcpSocket& s, TcpConnection& c) {
+                                          s.state = TcpState::kEstablished;
+                                          c.control_block.reset();
+                                        },
+                                        "^TcpSocketEntry: connection, urgent_mark: "},
+                                 BadTcp{
+                                     "closing_without_a_control_block",
+                                     [](TcpSocket&, TcpConnection& c) { c.control_block.reset(); },
+                                     "^TcpSocketEntry: connection, control_block: missing"}),
+                         ParamName());
 
-// Records of a TCP socket: 1 the socket, 2 its loss, 3 and 4 the queues, 5 a listener.
+// Records of tcp_sample(): 1 the connection, 2 its loss, 3 and 4 the queues, 5 a listener.
 class ImageTcpRecordsTest : public ::testing::TestWithParam<BadRecords> {};
 
 TEST_P(ImageTcpRecordsTest, AreRefused) {
   std::vector<RawRecord> records = take_apart(tcp_image());
-  ASSERT_EQ(records.size(), 8U);
+  ASSERT_EQ(records.size(), 9U);
   GetParam().spoil(records);
   EXPECT_THAT(read_image(put_together(records)),
               FailsWith(EBADMSG, ContainsRegex(GetParam().says)));
@@ -712,12 +778,12 @@ INSTANTIATE_TEST_SUITE_P(
                      change<proto::TcpSocketEntry>(r[1], [](auto& s) { s.set_sent(99); });
                      r[4].body.resize(99);
                    },
-                   "^record 1 .TcpSocketEntry. at .*connection.unsent: 100, at most the 99 bytes"},
+                   "^record 1 .TcpSocketEntry. at .*connection, unsent: 100, must be 99 at most"},
         BadRecords{"end_counts",
                    [](Records& r) {
                      change<proto::EndEntry>(r.back(), [](auto& e) { e.set_bytes(302); });
                    },
-                   "^record 7 .EndEntry. .*must be 8, 1, 3, 0, 303"}),
+                   "^record 8 .EndEntry. .*must be 9, 1, 4, 0, 303"}),
     ParamName());
 
 // What the writer refuses for several members together is refused by the reader as well.

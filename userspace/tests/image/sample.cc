@@ -159,8 +159,9 @@ ImageSocket ipv6_socket() {
   return entry;
 }
 
-// What a kernel gives, with different numbers in it, and `more` bytes that a newer one adds.
-Bytes control_block(TcpState state, std::size_t more) {
+// What a kernel gives for a connection of this state, with different numbers in it, and `more`
+// bytes that a newer one adds.
+Bytes control_block(TcpState state, const TcpConnection& connection, std::size_t more) {
   tcp_repair_cb block{};
   auto* bytes = reinterpret_cast<std::uint8_t*>(&block);
   for (std::size_t i = offsetof(tcp_repair_cb, age_data_rcvd);
@@ -171,6 +172,13 @@ Bytes control_block(TcpState state, std::size_t more) {
   block.srtt = 123456;
   block.received_ecn_bytes[1] = 4321;
   block.state = static_cast<std::uint8_t>(state);
+  // The peer's FIN is counted.
+  block.rcv_nxt = connection.rcv_seq + 1;
+  block.copied_seq =
+      connection.rcv_seq - static_cast<std::uint32_t>(connection.receive_queue.size());
+  block.write_seq = connection.snd_seq;
+  block.snd_nxt = connection.snd_seq - connection.unsent;
+  block.snd_una = connection.snd_seq - static_cast<std::uint32_t>(connection.send_queue.size());
   Bytes all(bytes, bytes + sizeof(block));
   all.insert(all.end(), more, 0xb7);
   return all;
@@ -197,7 +205,6 @@ ImageSocket tcp_connection() {
   socket.address_chosen = false;
   socket.port_chosen = false;
   socket.receive_shutdown = true;
-  socket.send_shutdown = true;
   socket.pending_error = EHOSTUNREACH;
   socket.options = {{SOL_SOCKET, SO_MARK, {8, 0, 0, 0}}, {IPPROTO_TCP, TCP_NODELAY, {1, 0, 0, 0}}};
   TcpConnection& connection = socket.connection.emplace();
@@ -208,18 +215,18 @@ ImageSocket tcp_connection() {
   connection.snd_seq = 0xfffffff0;
   connection.rcv_seq = 0x10203040;
   connection.timestamp = 987654321;
-  connection.window = {1001, 65536, 131072, 29200, 1005};
+  connection.window = {0x10203020, 65536, 131072, 29200, 0x10203030};
   connection.receive_queue = stream(3);
   connection.send_queue = stream(300);
   connection.unsent = 100;
   connection.urgent_mark = 2;
-  connection.control_block = control_block(socket.state, 8);
+  connection.control_block = control_block(socket.state, connection, 8);
   connection.dumped_at = 1'700'000'000'000'000'002;
   socket.losses = {{"connection", std::nullopt, "something"}};
   return entry;
 }
 
-// With what a connection does not have; one listens, one is being connected.
+// With what a connection does not have: one listens, one is being connected, one is closed.
 std::vector<ImageSocket> tcp_others() {
   ImageSocket listening;
   listening.descriptors = {{8, true}};
@@ -242,7 +249,13 @@ std::vector<ImageSocket> tcp_others() {
   socket.peer = Endpoint{address("2001:db8::9"), 22, 0};
   socket.peer_flowinfo = 0xfedcba;
   socket.syn_sequence = 4711;
-  return {listening, connecting};
+
+  ImageSocket closed;
+  TcpSocket& over = closed.socket.emplace<TcpSocket>();
+  over.domain = AF_INET;
+  over.receive_shutdown = true;
+  over.send_shutdown = true;
+  return {listening, connecting, closed};
 }
 
 }  // namespace

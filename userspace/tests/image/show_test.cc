@@ -124,7 +124,7 @@ TEST(ImageJsonTest, EveryMember) {
 TEST(ImageJsonTest, EveryMemberOfTcp) {
   json document = json_of(tcp_sample());
   const json& sockets = document["processes"][0]["sockets"];
-  ASSERT_EQ(sockets.size(), 3U);
+  ASSERT_EQ(sockets.size(), 4U);
   std::set<std::string> want = names<TcpSocket>();
   want.insert({"protocol", "descriptors", "losses"});
   EXPECT_EQ(keys({&sockets[0], &sockets[1], &sockets[2]}), want);
@@ -156,7 +156,7 @@ TEST(ImageTextTest, ShowsTcp) {
            "\n  socket 1 (TCP, IPv4)\n    descriptor: 7\n", "\n    state: CLOSE_WAIT\n",
            "\n    peer: 192.0.2.77:40001\n", "\n    receive queue: 3 bytes 000102\n",
            "\n    send queue: 300 bytes 0001", "\n    connection:\n      mss_clamp: 1460\n",
-           "\n      scales: snd 7, rcv 9\n", "\n      window: snd_wl1 1001, snd_wnd 65536, ",
+           "\n      scales: snd 7, rcv 9\n", "\n      window: snd_wl1 270544928, snd_wnd 65536, ",
            "\n    control block:\n      age_data_rcvd: ", "\n      srtt: 123456\n",
            "\n      rest: b7b7b7b7b7b7b7b7\n", "\n    not in this image: connection: something\n",
            "\n  socket 2 (TCP, IPv6)\n", "\n    state: LISTEN\n", "\n    backlog: 4096\n",
