@@ -53,7 +53,7 @@ finds() {
   local booted
   mapfile -t booted <"$CACHE/boot.log"
   ((${#booted[@]} == 3))
-  [[ ${booted[0]} == '[peer] plain --into migrate.peer --only migration_peer:*/v?_everything '*near:*near:* ]]
+  [[ ${booted[0]} == '[peer] plain --into migrate.peer --only migration_peer:*/v?_everything* '*near:*near:* ]]
   [[ ${booted[1]} == '[source] plain --into migrate.source --only migration_source '*far:*/source ]]
   [[ ${booted[2]} == *'--only migration_destination '*far:*/destination' --clock '* ]]
   [[ ${booted[0]} == *' --set migrations=1000 '* && ${booted[0]} != *--clock* ]]

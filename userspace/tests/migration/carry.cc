@@ -1,127 +1,116 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include "migration/carry.h"
 
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include <array>
-#include <cstring>
+#include <optional>
+#include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "migration/network.h"
+#include "sockrepair/connection_lock.h"
+#include "sockrepair/image.h"
 #include "sockrepair/syscall.h"
-#include "tcp_restore/image.h"
+#include "sockrepair/tcp_socket.h"
 #include "try.h"
 
 namespace sockrepair::test {
 
 namespace {
 
-// struct tcp_repair_cb of <linux/tcp_repair.h>, as first published, and what is set in it here.
-constexpr int kControlBlock = 47;
-constexpr std::size_t kControlBlockSize = 488;
-constexpr std::size_t kPauseAt = 8;
-constexpr int kAnyQueue = 1 << 24;
-using ControlBlock = std::array<std::uint8_t, kControlBlockSize>;
+// The kernel does not tell whether the program chose its address; it did, and restored it is so.
+constexpr char kUntold[] = "local address";
 
-struct Fixed {
-  int domain;
-  int send_buffer;
-  SocketAddress own;
-  SocketAddress peer;
-  TcpNumbers numbers;
-  ControlBlock control_block;
-  std::size_t received;
-  std::size_t sent;
-  std::size_t unsent;
-};
-
-Result<void> set(const Fd& fd, int name, int value) {
-  return sys::setsockopt(fd.get(), IPPROTO_TCP, name, value);
+Result<void> nothing_lost(const std::vector<Loss>& losses) {
+  std::string text;
+  for (const Loss& loss : losses)
+    if (loss.subject != kUntold) text += (text.empty() ? "" : "; ") + loss.describe();
+  if (text.empty()) return {};
+  return Error{ENODATA, "lost: " + text};
 }
 
-Result<void> write_queue(const Fd& fd, std::span<const char> data) {
-  while (!data.empty()) {
-    iovec part{const_cast<char*>(data.data()), data.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    SOCKREPAIR_TRY_ASSIGN(const std::size_t sent, sys::sendmsg(fd.get(), message, 0));
-    data = data.subspan(sent);
+Result<Fd> new_file() {
+  Fd fd(::memfd_create("image", MFD_CLOEXEC));
+  if (!fd) return Error{errno, "memfd_create()"};
+  return fd;
+}
+
+Result<Bytes> image_of(const TcpSocket& socket) {
+  SOCKREPAIR_TRY_ASSIGN(const Fd file, new_file());
+  SOCKREPAIR_TRY_ASSIGN(ImageWriter writer, ImageWriter::to_descriptor(file.get()));
+  SOCKREPAIR_TRY(writer.add(ImageProcess{.pid = ::getpid(), .comm = "migration_host"}));
+  SOCKREPAIR_TRY(writer.add(ImageSocket{{}, socket}));
+  SOCKREPAIR_TRY(writer.finish());
+  const off_t size = ::lseek(file.get(), 0, SEEK_END);
+  if (size < 0) return Error{errno, "lseek() in an image"};
+  Bytes image(static_cast<std::size_t>(size));
+  if (::pread(file.get(), image.data(), image.size(), 0) != size)
+    return Error{errno, "pread() of an image"};
+  return image;
+}
+
+Result<TcpSocket> socket_in(std::span<const std::uint8_t> image) {
+  SOCKREPAIR_TRY_ASSIGN(const Fd file, new_file());
+  if (::write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size()))
+    return Error{errno, "write() of an image"};
+  SOCKREPAIR_TRY_ASSIGN(ImageReader reader, ImageReader::from_descriptor(file.get()));
+  for (;;) {
+    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader.next());
+    if (!entry) return Error{ENOENT, "an image without a TCP socket"};
+    auto* socket = std::get_if<ImageSocket>(&*entry);
+    if (socket == nullptr) continue;
+    if (auto* tcp = std::get_if<TcpSocket>(&socket->socket)) return std::move(*tcp);
   }
-  return {};
 }
 
-Result<void> fill_queue(const Fd& fd, int queue, std::span<const char> data) {
-  SOCKREPAIR_TRY(set(fd, TCP_REPAIR_QUEUE, queue));
-  return write_queue(fd, data);
-}
-
-Result<void> set_sequence(const Fd& fd, int queue, std::uint32_t begin) {
-  SOCKREPAIR_TRY(set(fd, TCP_REPAIR_QUEUE, queue));
-  return set(fd, TCP_QUEUE_SEQ, static_cast<int>(begin));
-}
-
-Result<void> set_agreement(const Fd& fd, const TcpNumbers& numbers) {
-  std::vector<tcp_repair_opt> options = {{2, static_cast<std::uint32_t>(numbers.mss)}};
-  if (numbers.scales()) options.push_back({3, *numbers.scales()});
-  if (numbers.sack()) options.push_back({4, 0});
-  if (numbers.timestamps()) options.push_back({8, 0});
-  return sys::setsockopt_bytes(fd.get(), IPPROTO_TCP, TCP_REPAIR_OPTIONS, options.data(),
-                               static_cast<socklen_t>(options.size() * sizeof(options[0])));
+Result<ConnectionLock> lock(const FourTuple& connection) {
+  SOCKREPAIR_TRY_ASSIGN(ConnectionLock lock, ConnectionLock::create());
+  SOCKREPAIR_TRY(lock.add({&connection, 1}));
+  return lock;
 }
 
 }  // namespace
 
-Result<Carried> take_connection(Fd fd) {
-  Fixed fixed{};
-  SOCKREPAIR_TRY(set(fd, TCP_REPAIR, TCP_REPAIR_ON));
-  SOCKREPAIR_TRY_ASSIGN(fixed.control_block,
-                        sys::getsockopt<ControlBlock>(fd.get(), IPPROTO_TCP, kControlBlock));
-  SOCKREPAIR_TRY_ASSIGN(fixed.send_buffer, sys::getsockopt<int>(fd.get(), SOL_SOCKET, SO_SNDBUF));
-  SOCKREPAIR_TRY_ASSIGN(const Image image, save_and_close(std::move(fd)));
-  fixed.domain = image.domain;
-  fixed.own = image.own;
-  fixed.peer = image.peer;
-  fixed.numbers = image.numbers;
-  fixed.received = image.received.size();
-  fixed.sent = image.sent.size();
-  fixed.unsent = image.unsent.size();
-  Bytes queues;
-  for (const std::vector<char>* queue : {&image.received, &image.sent, &image.unsent})
-    queues.insert(queues.end(), queue->begin(), queue->end());
-  return Carried{pack(fixed, queues), fixed.received, fixed.sent + fixed.unsent};
+Result<Carried> leave(Fd fd) {
+  SOCKREPAIR_TRY_ASSIGN(const SocketAddress own, sys::getsockname(fd.get()));
+  SOCKREPAIR_TRY_ASSIGN(const SocketAddress peer, sys::getpeername(fd.get()));
+  FourTuple connection;
+  SOCKREPAIR_TRY_ASSIGN(connection.local, own.endpoint());
+  SOCKREPAIR_TRY_ASSIGN(connection.peer, peer.endpoint());
+
+  SOCKREPAIR_TRY_ASSIGN(const ConnectionLock held, lock(connection));
+  SOCKREPAIR_TRY_ASSIGN(const TcpSocket socket, dump_tcp_socket(fd, {.leave_in_repair = true}));
+  SOCKREPAIR_TRY(nothing_lost(socket.losses));
+  if (!socket.connection) return Error{ENOTCONN, "the connection is over"};
+  fd.reset();
+  SOCKREPAIR_TRY(remove_moved_address(connection.local.address.family()));
+  SOCKREPAIR_TRY_ASSIGN(Bytes image, image_of(socket));
+  return Carried{std::move(image), socket.connection->receive_queue.size(),
+                 socket.connection->send_queue.size()};
 }
 
-Result<Fd> put_connection(std::span<const std::uint8_t> bytes, std::uint64_t pause_us) {
-  SOCKREPAIR_TRY_ASSIGN(Fixed fixed, unpack<Fixed>(bytes));
-  if (bytes.size() != sizeof(fixed) + fixed.received + fixed.sent + fixed.unsent)
-    return Error{EPROTO, "an image of " + std::to_string(bytes.size()) + " bytes"};
-  const std::span queues(reinterpret_cast<const char*>(bytes.data()) + sizeof(fixed),
-                         bytes.size() - sizeof(fixed));
-  memcpy(&fixed.control_block[kPauseAt], &pause_us, sizeof(pause_us));
+Result<Fd> arrive(std::span<const std::uint8_t> image, const Pause& pause) {
+  SOCKREPAIR_TRY_ASSIGN(const TcpSocket socket, socket_in(image));
+  if (!socket.local || !socket.peer) return Error{ENOTCONN, "the connection has no addresses"};
+  TcpRestoreOptions options;
+  options.pause = pause.age_us;
+  options.count_pause = pause.count;
+  options.segments_dropped = true;
+  options.keep_repair = true;
 
-  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(fixed.domain, SOCK_STREAM, 0));
-  // A queue may take more memory here than it did there.
-  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, kAnyQueue));
-  SOCKREPAIR_TRY(set(fd, TCP_REPAIR, TCP_REPAIR_ON));
-  SOCKREPAIR_TRY(sys::bind(fd.get(), fixed.own));
-  SOCKREPAIR_TRY(set_sequence(fd, TCP_RECV_QUEUE,
-                              fixed.numbers.rcv_seq - static_cast<std::uint32_t>(fixed.received)));
-  SOCKREPAIR_TRY(
-      set_sequence(fd, TCP_SEND_QUEUE,
-                   fixed.numbers.snd_seq - static_cast<std::uint32_t>(fixed.sent + fixed.unsent)));
-  SOCKREPAIR_TRY(sys::connect(fd.get(), fixed.peer));
-  SOCKREPAIR_TRY(set_agreement(fd, fixed.numbers));
-  SOCKREPAIR_TRY(fill_queue(fd, TCP_RECV_QUEUE, queues.first(fixed.received)));
-  SOCKREPAIR_TRY(fill_queue(fd, TCP_SEND_QUEUE, queues.subspan(fixed.received, fixed.sent)));
-  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), IPPROTO_TCP, kControlBlock, fixed.control_block));
-  SOCKREPAIR_TRY(set(fd, TCP_REPAIR, TCP_REPAIR_OFF));
-  SOCKREPAIR_TRY(write_queue(fd, queues.last(fixed.unsent)));
-  // The kernel doubles it.
-  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, fixed.send_buffer / 2));
-  return fd;
+  SOCKREPAIR_TRY_ASSIGN(ConnectionLock held, lock({*socket.local, *socket.peer}));
+  SOCKREPAIR_TRY(add_moved_address(socket.local->address.family()));
+  SOCKREPAIR_TRY_ASSIGN(RestoredTcpSocket restored, restore_tcp_socket(socket, options));
+  SOCKREPAIR_TRY(nothing_lost(restored.losses));
+  if (restored.method != TcpMethod::kControlBlock)
+    return Error{EPROTO, std::string("restored by ") + tcp_method_name(restored.method)};
+  held.release();
+  SOCKREPAIR_TRY(resume_tcp_socket(restored.fd, socket, options));
+  return std::move(restored.fd);
 }
 
 }  // namespace sockrepair::test

@@ -32,6 +32,7 @@ enum class Verb : std::uint32_t {
   kMove,     // Move: give the connection to the other host; answers with Moved
   kAdopt,    // from one host to the other: Luggage, and the image; answers with Adopted
   kFinish,   // end the connection; answers with the Progress of the application
+  kForget,   // there is no connection any more, whatever became of it
   kQuit,     // the test is over
 };
 

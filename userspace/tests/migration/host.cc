@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <thread>
 #include <utility>
 
 #include "migration/carry.h"
@@ -34,25 +35,22 @@ std::uint64_t microseconds_since(Clock::time_point start) {
       std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
 }
 
-Result<std::uint32_t> segments_received(const Fd& fd) {
-  SOCKREPAIR_TRY_ASSIGN(const tcp_info info,
-                        sys::getsockopt<tcp_info>(fd.get(), IPPROTO_TCP, TCP_INFO));
-  return info.tcpi_segs_in;
+Result<tcp_info> info_of(const Fd& fd) {
+  return sys::getsockopt<tcp_info>(fd.get(), IPPROTO_TCP, TCP_INFO);
 }
 
-// Tells the peer where the address is, until it sends something here.
-Result<void> announce_until_heard(const Fd& fd, Family family, std::uint32_t before) {
+// Tells the peer where the address is, until it sends something here. Gives what is known then.
+Result<tcp_info> announce_until_heard(const Fd& fd, Family family, std::uint32_t segments_before) {
   const Deadline deadline = Deadline::after(kStepPatience);
   while (!deadline.passed()) {
     SOCKREPAIR_TRY(announce_moved_address(family));
-    Result<std::uint32_t> now = before;
+    Result<tcp_info> now = tcp_info{};
     const Result<void> heard =
         wait_until("a segment from the peer", Deadline::after(kAnnounceAgain), [&] {
-          now = segments_received(fd);
-          return !now || *now != before;
+          now = info_of(fd);
+          return !now || now->tcpi_segs_in != segments_before;
         });
-    SOCKREPAIR_TRY(now);
-    if (heard) return {};
+    if (heard) return now;
   }
   return Error{ETIMEDOUT, "no segment from the peer"};
 }
@@ -102,8 +100,9 @@ Result<Bytes> Host::handle(const Message& request) {
       return adopt(request.body);
     case Verb::kFinish:
       return finish();
+    case Verb::kForget:
     case Verb::kQuit:
-      return Bytes();
+      return forget();
     case Verb::kDone:
     case Verb::kFailed:
       break;
@@ -136,16 +135,19 @@ Result<Bytes> Host::move(const Move& request) {
   SOCKREPAIR_TRY(
       wait_for_events("data that is not read", fd_.get(), POLLIN, Deadline::after(kStepPatience)));
   Moved moved;
+  SOCKREPAIR_TRY_ASSIGN(const tcp_info info, info_of(fd_));
+  moved.rtt = info.tcpi_rtt;
   const Clock::time_point start = Clock::now();
-  // From here on nothing that the peer sends arrives, and nothing is sent.
-  SOCKREPAIR_TRY(remove_moved_address(connection_.family));
-  SOCKREPAIR_TRY_ASSIGN(const Carried carried, take_connection(std::move(fd_)));
+  SOCKREPAIR_TRY_ASSIGN(const Carried carried, leave(std::move(fd_)));
   moved.dump = microseconds_since(start);
   moved.image = carried.image.size();
   moved.received = carried.received;
   moved.sent = carried.sent;
 
-  const Luggage luggage{connection_, application_->progress(), microseconds_since(start)};
+  // The time that a larger image or a farther host would take: nothing happens meanwhile.
+  std::this_thread::sleep_for(request.hold);
+  const Luggage luggage{connection_, application_->progress(), microseconds_since(start),
+                        request.count_pause};
   application_.reset();
   SOCKREPAIR_TRY_ASSIGN(const Bytes answer,
                         call(other, Verb::kAdopt, pack(luggage, carried.image)));
@@ -159,16 +161,17 @@ Result<Bytes> Host::adopt(std::span<const std::uint8_t> body) {
   SOCKREPAIR_TRY_ASSIGN(const auto luggage, unpack<Luggage>(body));
   connection_ = luggage.connection;
   Adopted adopted;
-  // The address is here before anybody knows it.
-  SOCKREPAIR_TRY(add_moved_address(connection_.family));
-  SOCKREPAIR_TRY_ASSIGN(fd_, put_connection(body.subspan(sizeof(Luggage)),
-                                            luggage.age_us + microseconds_since(start)));
-  SOCKREPAIR_TRY_ASSIGN(const std::uint32_t before, segments_received(fd_));
+  SOCKREPAIR_TRY_ASSIGN(fd_, arrive(body.subspan(sizeof(Luggage)),
+                                    {.age_us = luggage.age_us + microseconds_since(start),
+                                     .count = luggage.count_pause}));
+  SOCKREPAIR_TRY_ASSIGN(const tcp_info before, info_of(fd_));
   application_ = std::make_unique<Conversation>(Side::kClient, luggage.application);
   application_->start(fd_);
   adopted.restore = microseconds_since(start);
-  SOCKREPAIR_TRY(announce_until_heard(fd_, connection_.family, before));
+  SOCKREPAIR_TRY_ASSIGN(const tcp_info heard,
+                        announce_until_heard(fd_, connection_.family, before.tcpi_segs_in));
   adopted.heard = microseconds_since(start);
+  adopted.rtt = heard.tcpi_rtt;
   return pack(adopted);
 }
 
@@ -176,9 +179,16 @@ Result<Bytes> Host::finish() {
   if (!application_) return Error{ENOTCONN, "a connection to end"};
   SOCKREPAIR_TRY(application_->finish(Deadline::after(kStepPatience)));
   const Progress progress = application_->progress();
-  application_.reset();
-  fd_.reset();
+  SOCKREPAIR_TRY(forget());
   return pack(progress);
+}
+
+Result<Bytes> Host::forget() {
+  application_.reset();
+  // First the address, so that the end of the socket is not heard. Not every host has it.
+  for (Family family : {Family::kIpv4, Family::kIpv6}) (void)remove_moved_address(family);
+  fd_.reset();
+  return Bytes();
 }
 
 }  // namespace sockrepair::test

@@ -2,6 +2,7 @@
 #ifndef SOCKREPAIR_TESTS_MIGRATION_HOST_H_
 #define SOCKREPAIR_TESTS_MIGRATION_HOST_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -25,6 +26,8 @@ struct Connect {
 // The argument of Verb::kMove.
 struct Move {
   Station to = Station::kDestination;
+  std::chrono::milliseconds hold{0};  // before the image goes there
+  bool count_pause = false;
 };
 
 // What comes with an image in Verb::kAdopt.
@@ -32,12 +35,14 @@ struct Luggage {
   Connect connection;
   Progress application;
   std::uint64_t age_us = 0;  // of the dump, when it was sent
+  bool count_pause = false;
 };
 
 // The answer to Verb::kAdopt. Microseconds.
 struct Adopted {
   std::uint64_t restore = 0;  // until the application went on
   std::uint64_t heard = 0;    // until the peer sent the first segment to this host
+  std::uint64_t rtt = 0;      // smoothed, then
 };
 
 // The answer to Verb::kMove. Microseconds.
@@ -45,6 +50,7 @@ struct Moved {
   std::uint64_t dump = 0;
   std::uint64_t pause = 0;  // from before the dump until the other host had heard the peer
   Adopted adopted;
+  std::uint64_t rtt = 0;       // smoothed, when dumped
   std::uint64_t image = 0;     // bytes
   std::uint64_t received = 0;  // of these, what the application had not read
   std::uint64_t sent = 0;      // and what the peer had not acknowledged
@@ -64,6 +70,7 @@ class Host {
   Result<Bytes> move(const Move& request);
   Result<Bytes> adopt(std::span<const std::uint8_t> body);
   Result<Bytes> finish();
+  Result<Bytes> forget();
 
   const Station self_;
   Connect connection_;

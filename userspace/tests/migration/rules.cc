@@ -114,6 +114,7 @@ void add(const Segment& segment, Said& own) {
   if (segment.has_timestamp) {
     keep_newest(own.tsval, segment.tsval);
     if (!own.first) own.first = segment;
+    own.last_time_ns = segment.time_ns;
   }
 }
 
@@ -151,6 +152,13 @@ void Judge::see(const Segment& segment) {
   ++segments_;
   recent_.push_back(segment);
   if (recent_.size() > kShownBefore) recent_.pop_front();
+}
+
+Judge::Clock Judge::clock() const {
+  const Said& moved = said_[0];
+  if (!moved.first) return {};
+  return {*moved.tsval - moved.first->tsval,
+          (moved.last_time_ns - moved.first->time_ns) / 1'000'000};
 }
 
 std::vector<Violation> Judge::end(const Expected& expected) const {

@@ -35,6 +35,7 @@ namespace sockrepair::test {
 // What one end has said so far.
 struct Said {
   std::optional<Segment> first;        // that had a timestamp
+  std::int64_t last_time_ns = 0;       // of the last one that had
   std::optional<std::uint8_t> scale;   // of the windows in its segments, from its SYN
   std::optional<std::uint32_t> sent;   // end of all data
   std::optional<std::uint32_t> ack;    // the highest
@@ -70,6 +71,13 @@ class Judge {
   unsigned handovers() const { return handovers_; }
   // Segments seen so far.
   std::uint64_t segments() const { return segments_; }
+
+  // Milliseconds that the timestamps of the moved end have counted, and that have passed meanwhile.
+  struct Clock {
+    std::int64_t counted = 0;
+    std::int64_t passed = 0;
+  };
+  Clock clock() const;
 
   struct Expected {
     unsigned handovers = 0;

@@ -224,6 +224,14 @@ TEST(MigrationRules, TheNetworkMayDoWhatItWantsToThePeer) {
   EXPECT_THAT(broken_rules(capture), IsEmpty());
 }
 
+TEST(MigrationRules, TheClockIsThatOfTheMovedEnd) {
+  Judge judge;
+  EXPECT_EQ(judge.clock().passed, 0);
+  for (const Segment& segment : good_capture()) judge.see(segment);
+  EXPECT_EQ(judge.clock().counted, 230);
+  EXPECT_EQ(judge.clock().passed, 230);
+}
+
 TEST(MigrationRules, AViolationShowsWhereItIs) {
   Capture capture = good_capture();
   moved_data(capture).window = 0;
