@@ -25,8 +25,8 @@ constexpr Row kRows[] = {
     {"reordering", "delay 25ms reorder 5%"},
     {"duplication", "delay 25ms duplicate 5%"},
     {"everything", kEverything},
-    {"everything_held", kEverything, kHold, false, 10},
-    {"everything_held_counted", kEverything, kHold, true, 10},
+    {"everything_held", kEverything, kHold, false, 25},
+    {"everything_held_counted", kEverything, kHold, true, 25},
 };
 
 }  // namespace

@@ -79,11 +79,6 @@ Verdict window_shrunk(const Segment& segment, const Said& own, const Said&) {
   return compare("window up to", *edge, "before it up to", *own.edge);
 }
 
-Verdict gap(const Segment& segment, const Said& own, const Said&) {
-  if (!own.sent || !before(*own.sent, segment.seq)) return std::nullopt;
-  return compare("seq", segment.seq, "all sent before it ends at", *own.sent);
-}
-
 constexpr Rule kRules[] = {
     {"reset", "no segment has RST", false, reset},
     {"unsent_acknowledged", "no end acknowledges what the other has not sent", false,
@@ -98,7 +93,6 @@ constexpr Rule kRules[] = {
     {"acknowledgment_backwards", "the moved end's acknowledgments never go back", true,
      acknowledgment_backwards},
     {"window_shrunk", "the moved end takes back no window that it gave", true, window_shrunk},
-    {"gap", "the moved end leaves nothing out", true, gap},
 };
 
 void keep_newest(std::optional<std::uint32_t>& newest, std::uint32_t value) {

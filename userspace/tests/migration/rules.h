@@ -29,7 +29,8 @@
 // The capture has to be made where the moved end's segments have not been delayed, lost, doubled or
 // reordered yet, and the peer's have: it then shows what the moved end said, in the order in which
 // it did, after all that it had heard. What is said of the peer holds there, too, whatever the
-// network did to its segments.
+// network did to its segments. Segments that a lock keeps on their host are missing; that all data
+// arrive is for the applications to see.
 namespace sockrepair::test {
 
 // What one end has said so far.
