@@ -101,6 +101,13 @@ finds() {
   [[ ! -e $CACHE/run/migrate/summary ]]
 }
 
+@test "without the suites it says what to run" {
+  rm "$CACHE/user/cases.txt"
+  run "$SCRIPTS/migrate"
+  ((status == 1))
+  [[ $output == *'make build-user'* ]]
+}
+
 @test "a guest without a report is an error, also when an earlier run left one" {
   run "$SCRIPTS/migrate"
   ((status == 0))
