@@ -432,6 +432,34 @@ TEST_F(TcpToolTest, RewritesAddresses) {
   }
 }
 
+// Which listener of a SO_REUSEPORT group gets a connection depends on the order in which they
+// began.
+class TcpGroupTest : public ToolFixture {};
+
+TEST_F(TcpGroupTest, KeepsItsOrder) {
+  start([](const Line& line) {
+    // In the order of `number`, found in another one.
+    for (int number : {kFirst + 2, kFirst, kFirst + 3, kFirst + 1}) {
+      Result<Fd> fd = sys::socket(AF_INET, SOCK_STREAM, 0);
+      Result<void> shared = sys::setsockopt(fd->get(), SOL_SOCKET, SO_REUSEPORT, 1);
+      Result<void> bound = sys::bind(fd->get(), SocketAddress(local(kPort), AF_INET));
+      if (shared.ok() && bound.ok() && ::listen(fd->get(), 8) == 0) hold_as(*std::move(fd), number);
+    }
+    line.say("ready");
+    line.wait_for_end();
+  });
+  auto ranks = [&] {
+    std::vector<int> found;
+    for (const Json& socket : sockets()) found.push_back(socket.value("reuseport_rank", -1));
+    return found;
+  };
+  ASSERT_THAT(dump({"--kill"}), Exited(0));
+  EXPECT_THAT(ranks(), ElementsAre(1, 3, 0, 2));
+  ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+  ASSERT_THAT(run({"dump", "--pid", std::to_string(program.pid()), "-o", image()}), Exited(0));
+  EXPECT_THAT(ranks(), ElementsAre(1, 3, 0, 2));
+}
+
 TEST_F(TcpToolTest, DetachedOnesAreListed) {
   ASSERT_OK_AND_ASSIGN(Fd waiting, ns_->run([] { return connected(local(kPort)); }));
   ASSERT_OK_AND_ASSIGN(SocketAddress name, sys::getsockname(waiting.get()));
