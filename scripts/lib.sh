@@ -161,14 +161,52 @@ tick() {
 }
 
 # run_steps STEP...: runs scripts one after another, each numbered; a STEP is a script's name and
-# its arguments. Ends with the first one that fails.
+# its arguments. Ends with the first one that fails. STEPS_IN_ALL: more steps follow.
 run_steps() {
   local n=0 step words
   for step in "$@"; do
     n=$((n + 1))
     read -ra words <<<"$step"
-    SOCKREPAIR_STEP=$n/$# "$SCRIPTS/${words[0]}" "${words[@]:1}"
+    SOCKREPAIR_STEP=$n/${STEPS_IN_ALL:-$#} "$SCRIPTS/${words[0]}" "${words[@]:1}"
   done
+}
+
+# guests FLAVOUR: the guests that together run every suite of a flavour, or of all with ''.
+guests() {
+  local names
+  names=$("$SCRIPTS/cases.py" guests "$ROOT/userspace/guest/suites.txt")
+  grep -E "^${1:-.*}(\.[0-9])?\$" <<<"$names" ||
+    die "userspace/guest/suites.txt has no suite ${1:+of flavour $1}"
+}
+
+# boot_together STEP GUEST...: boots all of them at the same time: most suites keep one processor
+# busy at most, and many wait. Fails if one cannot be booted.
+boot_together() {
+  local step=$1 guest process status=0 running=()
+  for guest in "${@:2}"; do
+    SOCKREPAIR_STEP="$step $guest" "$SCRIPTS/boot" "$guest" &
+    running+=($!)
+  done
+  on_exit "kill ${running[*]} 2>/dev/null; wait"
+  for process in "${running[@]}"; do
+    wait "$process" || status=$?
+  done
+  CLEANUP=("${CLEANUP[@]:1}")
+  return "$status"
+}
+
+# sum_add FILE: counts in what a part's last line said; sum_close prints and judges the sum.
+PASSED=0 FAILED=0 SKIPPED=0
+sum_add() {
+  local passed failed skipped
+  [[ -f $1 ]] || die "no summary: $1"
+  read -r passed failed skipped < <(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$1")
+  PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
+}
+
+sum_close() {
+  echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+  ((FAILED == 0))
 }
 
 # need PROGRAM...: ends the script if a program is missing.
