@@ -40,6 +40,8 @@ constexpr std::uint16_t kFirstPort = 5000;
 // the smallest size, so that both ends have to have heard each other.
 constexpr std::uint64_t kStay = 1 << 15;
 constexpr int kSendBuffer = 1 << 16;
+// How often a long run says where it is.
+constexpr unsigned kShown = 100;
 
 unsigned migrations() {
   const char* text = getenv("SOCKREPAIR_MIGRATIONS");
@@ -222,6 +224,10 @@ TEST_P(MigrationTest, GoesOn) {
     went = answer ? peer->wait_for_progress() : Result<void>(answer.error());
     EXPECT_TRUE(went.ok()) << "migration " << i + 1 << ": " << went.error().describe();
     std::swap(here, there);
+    if ((i + 1) % kShown == 0 && i + 1 < count) {
+      printf("# | %s: %u of %u migrations\n", GetParam().name.c_str(), i + 1, count);
+      fflush(stdout);
+    }
   }
 
   Progress its;
