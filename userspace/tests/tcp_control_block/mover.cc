@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include "tcp_control_block/mover.h"
 
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -273,6 +274,22 @@ Result<StockState> read_stock_state(const Fd& fd) {
 
 Result<void> set_stock_window(const Fd& fd, const StockState& state) {
   return sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_REPAIR_WINDOW, state.window);
+}
+
+Result<tcp_repair_cb> look_at(const Fd& fd) {
+  SOCKREPAIR_TRY(enter_repair(fd));
+  SOCKREPAIR_TRY_ASSIGN(const tcp_repair_cb block, control_block(fd));
+  SOCKREPAIR_TRY(leave_repair(fd));
+  return block;
+}
+
+Result<void> lose_segment(const Fd& fd, std::uint32_t seq) {
+  constexpr std::uint32_t kSeqInHeader = 4;
+  sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kSeqInHeader),
+                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, seq, 0, 1),
+                        BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0xffffffff)};
+  const sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
+  return sys::setsockopt_bytes(fd.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
 Result<Fd> move_here(Fd fd, std::uint32_t flags, std::uint64_t pause_us) {

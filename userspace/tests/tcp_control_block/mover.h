@@ -80,6 +80,13 @@ Result<void> resume_with_probe(const Fd& fd, const Connection& image);
 Result<StockState> read_stock_state(const Fd& fd);
 Result<void> set_stock_window(const Fd& fd, const StockState& state);
 
+// The control block of a socket that is in use.
+Result<tcp_repair_cb> look_at(const Fd& fd);
+
+// Has the socket lose the segments that begin at `seq`, whenever they come, until the filter is
+// taken off.
+Result<void> lose_segment(const Fd& fd, std::uint32_t seq);
+
 // All of it but for looking in between: `fd` is closed, and the connection is one of the calling
 // thread's network namespace.
 Result<Fd> move_here(Fd fd, std::uint32_t flags = 0, std::uint64_t pause_us = 0);

@@ -96,6 +96,35 @@ Result<void> retransmitted(World& world) {
                   [](const tcp_info& info) { return info.tcpi_backoff >= 2; });
 }
 
+// Ten segments, each on its own.
+Result<void> send_segments(Stream& stream, const Fd& from) {
+  SOCKREPAIR_TRY(sys::setsockopt(from.get(), IPPROTO_TCP, TCP_NODELAY, 1));
+  for (int i = 0; i < 10; ++i) SOCKREPAIR_TRY(stream.send(from, 1400));
+  return {};
+}
+
+// The client lacks the first segment of some, and has told which others it has.
+Result<void> sacked(World& world) {
+  SOCKREPAIR_TRY_ASSIGN(const tcp_repair_cb before, look_at(world.server));
+  SOCKREPAIR_TRY(lose_segment(world.client, before.snd_nxt));
+  SOCKREPAIR_TRY(send_segments(world.down, world.server));
+  SOCKREPAIR_TRY(wait_for(world, "selective acknowledgments",
+                          [](const tcp_info& info) { return info.tcpi_sacked >= 5; }));
+  return world.deafen_client(true);
+}
+
+// The server lacks the first segment of some. The filter stays: it is the socket's, and goes with
+// it.
+Result<void> out_of_order(World& world) {
+  SOCKREPAIR_TRY_ASSIGN(const tcp_repair_cb before, look_at(world.server));
+  SOCKREPAIR_TRY(lose_segment(world.server, before.rcv_nxt));
+  SOCKREPAIR_TRY(send_segments(world.up, world.client));
+  return wait_until("segments out of order", Deadline::after(kPatience), [&] {
+    const Result<tcp_info> info = info_of(world.client);
+    return info.ok() && info->tcpi_sacked >= 5;
+  });
+}
+
 // Interactive, so that the acknowledgment of a small segment waits.
 Result<void> delayed_ack(World& world) {
   for (int i = 0; i < 4; ++i) {
@@ -290,6 +319,24 @@ std::vector<Situation> make_situations() {
         {"retrans_stamp", any},
         {"total_retrans", any},
         {"bytes_retrans", any}},
+       kWhole},
+      {"sacked",
+       AF_INET,
+       {},
+       "",
+       sacked,
+       {{"sacked_out", at_least(5)},
+        {"icsk_ca_state", any},
+        {"high_seq", any},
+        {"undo_marker", any},
+        {"prior_ssthresh", any}},
+       kWhole},
+      {"out_of_order",
+       AF_INET,
+       {},
+       "",
+       out_of_order,
+       with({{"rx_opt.num_sacks", any}, {"rcv_ooopack", at_least(5)}, {"ooo_last_skb", any}}),
        kWhole},
       {"delayed_ack",
        AF_INET,

@@ -4,7 +4,6 @@
 // place, each state of closing, data in pages that are not the kernel's. And what only a moved one
 // goes through: segments that have to be sent again, a month in which it was nowhere.
 
-#include <linux/filter.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -70,23 +69,6 @@ INSTANTIATE_TEST_SUITE_P(All, TcpTwinsTest, ValuesIn(twins()), ParamName());
 
 // --- what has to be sent again ---
 
-// Has the socket lose the segments that begin at `seq`.
-Result<void> lose_segment(const Fd& fd, std::uint32_t seq) {
-  constexpr std::uint32_t kSeqInHeader = 4;
-  sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kSeqInHeader),
-                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, seq, 0, 1),
-                        BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0xffffffff)};
-  const sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
-  return sys::setsockopt_bytes(fd.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
-}
-
-Result<tcp_repair_cb> look(const Fd& fd) {
-  SOCKREPAIR_TRY(enter_repair(fd));
-  SOCKREPAIR_TRY_ASSIGN(const tcp_repair_cb block, control_block(fd));
-  SOCKREPAIR_TRY(leave_repair(fd));
-  return block;
-}
-
 Result<tcp_info> info_of(const Fd& fd) {
   return sys::getsockopt<tcp_info>(fd.get(), IPPROTO_TCP, TCP_INFO);
 }
@@ -117,7 +99,7 @@ Result<int> renegings(const NetNs& host) {
 // well.
 TEST(TcpOutOfOrderTest, WhatAMovedReceiverHasDroppedIsSentAgainAfterOneTimeout) {
   ASSERT_OK_AND_ASSIGN(World world, make_plain_world(AF_INET));
-  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb before, look(world.server));
+  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb before, look_at(world.server));
   ASSERT_THAT(lose_segment(world.server, before.rcv_nxt), IsOk());
   ASSERT_THAT(world.up.send(world.client, 14'000), IsOk());
   ASSERT_THAT(wait_until("segments out of order", Deadline::after(kPatience),
@@ -126,16 +108,16 @@ TEST(TcpOutOfOrderTest, WhatAMovedReceiverHasDroppedIsSentAgainAfterOneTimeout) 
                            return sender.ok() && sender->tcpi_sacked >= 5;
                          }),
               IsOk());
-  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb receiver, look(world.server));
+  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb receiver, look_at(world.server));
   ASSERT_EQ(receiver.rcv_nxt, before.rcv_nxt);
   ASSERT_GE(receiver.rcv_ooopack, 5U);
 
   ASSERT_THAT(move_server(world), IsOk());
   // Timeouts of the time when nobody was there do not count.
-  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb sender, look(world.client));
+  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb sender, look_at(world.client));
   // All that was sent, byte for byte.
   ASSERT_THAT(world.up.transfer(world.client, world.server, 0), IsOk());
-  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb after, look(world.client));
+  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb after, look_at(world.client));
   ASSERT_OK_AND_ASSIGN(const int reneged, renegings(world.hosts.sender));
   EXPECT_THAT(reneged, Le(1));
   EXPECT_THAT(after.total_rto - sender.total_rto - reneged, Le(1));
@@ -146,7 +128,7 @@ TEST(TcpOutOfOrderTest, WhatAMovedReceiverHasDroppedIsSentAgainAfterOneTimeout) 
 // The sender is moved, and no longer knows what the receiver has out of order.
 TEST(TcpOutOfOrderTest, AMovedSenderClosesTheGapAfterOneTimeout) {
   ASSERT_OK_AND_ASSIGN(World world, make_plain_world(AF_INET));
-  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb before, look(world.server));
+  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb before, look_at(world.server));
   ASSERT_THAT(lose_segment(world.client, before.snd_nxt), IsOk());
   ASSERT_THAT(world.down.send(world.server, 14'000), IsOk());
   ASSERT_THAT(wait_until("segments out of order", Deadline::after(kPatience),
@@ -155,14 +137,14 @@ TEST(TcpOutOfOrderTest, AMovedSenderClosesTheGapAfterOneTimeout) {
                            return sender.ok() && sender->tcpi_sacked >= 5;
                          }),
               IsOk());
-  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb sender, look(world.server));
+  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb sender, look_at(world.server));
   ASSERT_EQ(sender.snd_una, before.snd_nxt);
   ASSERT_GE(sender.sacked_out, 5U);
 
   ASSERT_THAT(move_server(world), IsOk());
   ASSERT_THAT(unblock(world.client), IsOk());
   ASSERT_THAT(world.down.transfer(world.server, world.client, 0), IsOk());
-  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb after, look(world.server));
+  ASSERT_OK_AND_ASSIGN(const tcp_repair_cb after, look_at(world.server));
   EXPECT_THAT(after.total_rto - sender.total_rto, Le(1));
   EXPECT_THAT(world.up.transfer(world.client, world.server, 100'000), IsOk());
   EXPECT_THAT(world.down.transfer(world.server, world.client, 100'000), IsOk());
