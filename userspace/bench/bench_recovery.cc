@@ -17,9 +17,9 @@
 //
 // Goodput is bytes that arrive for the first time, whether in order or not, by the sequence numbers
 // on the wire. Round trip 1 begins when the new socket leaves repair mode; the delay is all on the
-// way of the acknowledgments, so what is sent in a round trip is what is received in it. Moved while
-// it sends, the connection has all its window in flight, and learns in round trip 1 what of it has
-// arrived. Needs root.
+// way of the acknowledgments, so what is sent in a round trip is what is received in it. Moved
+// while it sends, the connection has all its window in flight, and learns in round trip 1 what of
+// it has arrived. Needs root.
 
 #include <errno.h>
 #include <linux/if_packet.h>
