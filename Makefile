@@ -61,6 +61,9 @@ bench-udp: ## dump and restore of UDP sockets with the series and without: syste
 bench-recovery: ## goodput round trip by round trip around a move of a TCP connection; BENCH='--runs 5' and the like
 	@scripts/bench-recovery $(BENCH)
 
+bench-tcp: ## moving TCP connections, and locking them: system calls, time, memory
+	@scripts/bench-tcp
+
 check-series: ## all that reviewers' bots would say, patch by patch; CHECK='--fast' and the like
 	@scripts/check-series $(CHECK)
 

@@ -15,18 +15,13 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -37,23 +32,23 @@
 #include "sockrepair/udp_receive_queue.h"
 #include "sockrepair/udp_send_queue.h"
 #include "sockrepair/udp_socket.h"
+#include "trace.h"
 #include "uapi.h"
 #include "util/net_ns.h"
 
 namespace sockrepair {
 namespace {
 
+using bench::fail;
+using bench::median;
+using bench::microseconds;
+using bench::trace;
+
 constexpr int kRepeats = 101;
 constexpr int kReadRepeats = 501;
 constexpr int kRoom = 16 << 20;
 constexpr std::uint16_t kPort = 6000;
 constexpr double kGoal = 0.9;
-
-[[noreturn]] void fail(const std::string& why) {
-  printf("bench_udp failed: %s\n", why.c_str());
-  fflush(stdout);
-  _exit(1);
-}
 
 template <typename T>
 T must(Result<T> result) {
@@ -98,63 +93,6 @@ void fill(const Fd& fd, const Load& load) {
   if (dump.queue.datagrams.size() != load.datagrams) fail("not all datagrams arrived");
 }
 
-double microseconds(const std::function<void()>& function) {
-  auto begin = std::chrono::steady_clock::now();
-  function();
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)
-      .count();
-}
-
-double median(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  return samples[samples.size() / 2];
-}
-
-// --- system calls ---
-
-// The tracer counts what is between two of these, which the library never makes.
-constexpr long kMarker = SYS_getppid;
-
-// Runs `function` in a child and counts the system calls that it makes.
-int count_calls(const std::function<void()>& function) {
-  fflush(stdout);
-  pid_t child = ::fork();
-  if (child < 0) fail("fork(): " + errno_text(errno));
-  if (child == 0) {
-    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-    ::raise(SIGSTOP);
-    ::syscall(kMarker);
-    function();
-    ::syscall(kMarker);
-    ::_exit(0);
-  }
-  int status = 0;
-  if (::waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) fail("the child did not stop");
-  if (::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) != 0)
-    fail("PTRACE_SETOPTIONS: " + errno_text(errno));
-  int markers = 0;
-  int calls = 0;
-  for (;;) {
-    if (::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr) != 0)
-      fail("PTRACE_SYSCALL: " + errno_text(errno));
-    if (::waitpid(child, &status, 0) != child) fail("waitpid(): " + errno_text(errno));
-    if (WIFEXITED(status) || WIFSIGNALED(status)) break;
-    if (WSTOPSIG(status) != (SIGTRAP | 0x80)) continue;
-    __ptrace_syscall_info info{};
-    if (::ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof(info), &info) <= 0)
-      fail("PTRACE_GET_SYSCALL_INFO: " + errno_text(errno));
-    if (info.op != PTRACE_SYSCALL_INFO_ENTRY) continue;
-    if (static_cast<long>(info.entry.nr) == kMarker) {
-      ++markers;
-    } else if (markers == 1) {
-      ++calls;
-    }
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || markers != 2)
-    fail("what was to be counted did not end well");
-  return calls;
-}
-
 // --- dump and restore ---
 
 struct Cost {
@@ -182,7 +120,7 @@ void compare_dumps(const Load& load) {
       times[static_cast<int>(method)].push_back(microseconds([&] { dump(method); }));
   Cost costs[2];
   for (Method method : {Method::kKernel, Method::kStock})
-    costs[static_cast<int>(method)] = {count_calls([&] { dump(method); }),
+    costs[static_cast<int>(method)] = {static_cast<int>(trace([&] { dump(method); }).size()),
                                        median(times[static_cast<int>(method)])};
   print("dump", load, costs[0], costs[1]);
 }
@@ -208,7 +146,7 @@ void compare_restores(const Load& load) {
   Cost costs[2];
   for (Method method : {Method::kKernel, Method::kStock}) {
     Fd fd = open_socket(kPort);
-    costs[static_cast<int>(method)] = {count_calls([&] { restore(fd, method); }),
+    costs[static_cast<int>(method)] = {static_cast<int>(trace([&] { restore(fd, method); }).size()),
                                        median(times[static_cast<int>(method)])};
   }
   print("restore", load, costs[0], costs[1]);
@@ -233,7 +171,7 @@ void compare_sockets(const Load& load) {
     for (Method method : {Method::kKernel, Method::kStock})
       times[static_cast<int>(method)].push_back(microseconds([&] { dump(method); }));
   for (Method method : {Method::kKernel, Method::kStock})
-    costs[static_cast<int>(method)] = {count_calls([&] { dump(method); }),
+    costs[static_cast<int>(method)] = {static_cast<int>(trace([&] { dump(method); }).size()),
                                        median(times[static_cast<int>(method)])};
   print("dump of a whole socket", load, costs[0], costs[1]);
 
@@ -253,7 +191,7 @@ void compare_sockets(const Load& load) {
     }
   }
   for (Method method : {Method::kKernel, Method::kStock})
-    costs[static_cast<int>(method)] = {count_calls([&] { restore(method); }),
+    costs[static_cast<int>(method)] = {static_cast<int>(trace([&] { restore(method); }).size()),
                                        median(times[static_cast<int>(method)])};
   print("restore of a whole socket", load, costs[0], costs[1]);
 }
