@@ -40,6 +40,9 @@ Result<void> write_sequence(int fd, int queue, std::uint32_t sequence) {
 Result<void> write_queue(int fd, int queue, const std::vector<char>& bytes) {
   if (bytes.empty()) return {};
   SOCKREPAIR_TRY(sys::setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue));
+  // A checkpoint restores the size of the buffer first; without that, send() waits for room.
+  if (queue == TCP_SEND_QUEUE)
+    SOCKREPAIR_TRY(sys::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, static_cast<int>(bytes.size())));
   for (std::size_t done = 0; done < bytes.size();) {
     ssize_t taken = ::send(fd, bytes.data() + done, bytes.size() - done, 0);
     if (taken < 0) return Error{errno, "send()"};
