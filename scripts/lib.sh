@@ -182,13 +182,13 @@ guests() {
 # boot_together STEP GUEST...: boots all of them at the same time: most suites keep one processor
 # busy at most, and many wait. Fails if one cannot be booted.
 boot_together() {
-  local step=$1 guest process status=0 running=()
+  local step=$1 guest process status=0 booting=()
   for guest in "${@:2}"; do
     SOCKREPAIR_STEP="$step $guest" "$SCRIPTS/boot" "$guest" &
-    running+=($!)
+    booting+=($!)
   done
-  on_exit "kill ${running[*]} 2>/dev/null; wait"
-  for process in "${running[@]}"; do
+  on_exit "kill ${booting[*]} 2>/dev/null; wait"
+  for process in "${booting[@]}"; do
     wait "$process" || status=$?
   done
   CLEANUP=("${CLEANUP[@]:1}")
