@@ -470,7 +470,7 @@ TEST_F(EndToEndTest, NoDatagramOfIperf3IsMissing) {
               IsOk())
       << server.err();
   ASSERT_OK_AND_ASSIGN(Running sender, start({"iperf3", "--client", "127.0.0.1", "--port", "5201",
-                                              "--udp", "--length", "100", "--bitrate", "400K",
+                                              "--udp", "--length", "100", "--bitrate", "100K",
                                               "--time", "600", "--forceflush"}));
   ASSERT_THAT(wait_until("the stream has begun", Deadline::after(kPatience),
                          [&] { return server.out().find("sec ") != std::string::npos; }),
@@ -695,10 +695,15 @@ TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
   ASSERT_OK_AND_ASSIGN(Running client, start({"iperf3", "--client", "127.0.0.1", "--port", "5202",
                                               "--bytes", "4M", "--bitrate", "20M", "--json"}));
   pid_t streaming = 0;
+  std::uint64_t before = 0;
   ASSERT_THAT(wait_until("the stream flows", Deadline::after(kPatience),
                          [&] {
-                           for (pid_t child : children())
-                             if (bytes_received(child) > 500'000) streaming = child;
+                           for (pid_t child : children()) {
+                             std::uint64_t bytes = bytes_received(child);
+                             if (bytes <= 500'000) continue;
+                             streaming = child;
+                             before = bytes;
+                           }
                            return streaming != 0;
                          }),
               IsOk())
@@ -715,9 +720,9 @@ TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
   ASSERT_EQ(ended.status, 0) << ended.out;
   Json end = Json::parse(ended.out)["end"];
   EXPECT_GE(end["sum_sent"]["bytes"], 4U << 20);
-  // The server counts what it has read when the other connection says that the client is done; the
-  // last blocks may still be on their way by then, also without a move.
-  EXPECT_GE(end["sum_received"]["bytes"], 3U << 20);
+  // Not all of it: the server counts what it has read when the other connection says that the
+  // client is done, and the last blocks may still be on their way by then, also without a move.
+  EXPECT_GT(end["sum_received"]["bytes"], before);
   EXPECT_THAT(server.wait(), IsOk());
 }
 
@@ -759,10 +764,12 @@ class TutorialTest : public EndToEndTest {
 TEST_F(TutorialTest, Works) {
   Tutorial tutorial = read_tutorial();
   ASSERT_THAT(tutorial.script, HasSubstr("sockrepair restore "));
+  // Where the tool is installed it is found without.
   std::string path = tool_path();
-  path.erase(path.rfind('/'));
-  ASSERT_OK_AND_ASSIGN(Running shell, start({"bash", "-ec", "cd \"$0\"; PATH=$1:$PATH; eval \"$2\"",
-                                             directory_->file(""), path, tutorial.script}));
+  path.erase(path.find('/') == std::string::npos ? 0 : path.rfind('/'));
+  ASSERT_OK_AND_ASSIGN(Running shell,
+                       start({"bash", "-ec", "cd \"$0\"; PATH=$1${1:+:}$PATH; eval \"$2\"",
+                              directory_->file(""), path, tutorial.script}));
   ASSERT_OK_AND_ASSIGN(Ran ran, shell.wait());
   EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
   EXPECT_TRUE(ran.out.ends_with("\n" + tutorial.printed)) << ran.out << ran.err;
