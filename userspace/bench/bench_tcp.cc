@@ -238,7 +238,7 @@ class ConnectionAlone : public Way {
     dumped.mss = must(sys::getsockopt<int>(fd, IPPROTO_TCP, TCP_MAXSEG));
     const internal::TcpExtent extent = internal::extent_of(dumped.block);
     if (extent.received() != 0)
-      dumped.receive_queue = must(internal::peek_receive_queue(fd, extent.received(), -1));
+      dumped.receive_queue = must(internal::peek_receive_queue(fd, extent.received(), -1)).bytes;
     if (extent.queued() != 0)
       dumped.send_queue = must(internal::peek_send_queue(fd, extent.queued()));
     // Reading can send an acknowledgment that was owed.

@@ -49,7 +49,11 @@ Result<TcpDiag> TcpDiag::read(int domain, std::uint16_t port) {
   // In the order in which the kernel lists them.
   std::vector<Socket*> listeners;
   SOCKREPAIR_TRY_ASSIGN(Fd netlink, open_inet_diag());
-  DiagFilter filter{.domain = domain, .protocol = IPPROTO_TCP, .port = port};
+  // Whether there are TCP-MD5 keys comes along with TCP_INFO, and not without it.
+  DiagFilter filter{.domain = domain,
+                    .protocol = IPPROTO_TCP,
+                    .port = port,
+                    .extensions = 1 << (INET_DIAG_INFO - 1)};
   SOCKREPAIR_TRY(list_inet_sockets(netlink, filter, [&](const DiagEntry& entry) -> Result<void> {
     if (entry.body().idiag_state == TCP_SYN_RECV) {
       diag.beginning_.push_back(entry.local());
@@ -75,6 +79,7 @@ Result<TcpDiag> TcpDiag::read(int domain, std::uint16_t port) {
   }
 
   filter.auto_port = true;
+  filter.extensions = 0;
   SOCKREPAIR_TRY(list_inet_sockets(netlink, filter, [&](const DiagEntry& entry) -> Result<void> {
     auto at = diag.sockets_.find(entry.cookie());
     if (at != diag.sockets_.end()) at->second.auto_port = true;

@@ -378,8 +378,12 @@ class Dumper {
       const OptionValue::Bytes* offset =
           internal::find_option_value(socket_.options, SOL_SOCKET, SO_PEEK_OFF);
       const int peek_offset = offset == nullptr ? -1 : internal::from_bytes<std::int32_t>(*offset);
-      SOCKREPAIR_TRY_ASSIGN(connection.receive_queue,
+      SOCKREPAIR_TRY_ASSIGN(internal::PeekedQueue queue,
                             internal::peek_receive_queue(fd_, extent.received(), peek_offset));
+      const bool in_line = number_of(socket_.options, SOL_SOCKET, SO_OOBINLINE) != 0;
+      if (queue.has_mark && !in_line && control_block_ == kAbsent)
+        return refuse(EOPNOTSUPP, "receive_queue", internal::kUrgentNeedsControlBlock);
+      connection.receive_queue = std::move(queue.bytes);
     }
     if (extent.queued() != 0) {
       SOCKREPAIR_TRY_ASSIGN(connection.send_queue, internal::peek_send_queue(fd_, extent.queued()));

@@ -232,31 +232,40 @@ Result<Bytes> peek_send_queue(int fd, std::size_t length) {
   return bytes;
 }
 
-Result<Bytes> peek_receive_queue(int fd, std::size_t length, int peek_offset) {
+Result<PeekedQueue> peek_receive_queue(int fd, std::size_t length, int peek_offset) {
   SOCKREPAIR_TRY(select_queue(fd, TCP_RECV_QUEUE));
   BorrowedOptions borrowed(fd);
   if (peek_offset >= 0) SOCKREPAIR_TRY(borrowed.set(SOL_SOCKET, SO_PEEK_OFF, -1));
-  Bytes bytes(length);
-  Result<std::size_t> got = peek(fd, bytes);
-  if (!got && got.error().code == EAGAIN) return moved("receive_queue", length, 0);
-  if (!got) return got.error();
+  PeekedQueue queue;
+  queue.bytes.resize(length);
+  Result<std::size_t> got = peek(fd, queue.bytes);
+  if (!got && got.error().code != EAGAIN) return got.error();
+  const std::size_t first = got ? *got : 0;
+  if (first == length) {
+    SOCKREPAIR_TRY(borrowed.put_back());
+    return queue;
+  }
 
-  if (*got < length) {
-    // An urgent mark, at which reading stops once and in line goes on.
-    SOCKREPAIR_TRY(borrowed.set(SOL_SOCKET, SO_OOBINLINE, 1));
-    Result<void> skipped = borrowed.set(SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(*got));
+  // Reading stops at the mark, or leaves the urgent byte out; in line it goes on.
+  queue.has_mark = true;
+  SOCKREPAIR_TRY(borrowed.set(SOL_SOCKET, SO_OOBINLINE, 1));
+  Result<std::size_t> whole = peek(fd, queue.bytes);
+  if (!whole && whole.error().code != EAGAIN) return whole.error();
+  std::size_t so_far = whole ? *whole : 0;
+  if (so_far < length) {
+    Result<void> skipped = borrowed.set(SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(so_far));
     if (!skipped) {
       return Error{EOPNOTSUPP, "receive_queue: reading stops at the urgent mark, byte " +
-                                   std::to_string(*got) + " of " + std::to_string(length) +
+                                   std::to_string(so_far) + " of " + std::to_string(length) +
                                    ", to go on takes SO_PEEK_OFF of TCP (Linux 6.9)"};
     }
-    Result<std::size_t> rest = peek(fd, std::span(bytes).subspan(*got));
+    Result<std::size_t> rest = peek(fd, std::span(queue.bytes).subspan(so_far));
     if (!rest && rest.error().code != EAGAIN) return rest.error();
-    const std::size_t sum = *got + (rest ? *rest : 0);
-    if (sum != length) return moved("receive_queue", length, sum);
+    so_far += rest ? *rest : 0;
   }
+  if (so_far != length) return moved("receive_queue", length, so_far);
   SOCKREPAIR_TRY(borrowed.put_back());
-  return bytes;
+  return queue;
 }
 
 Result<void> fill_receive_queue(int fd, std::span<const std::uint8_t> bytes) {

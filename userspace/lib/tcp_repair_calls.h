@@ -61,9 +61,18 @@ using Bytes = TcpConnection::Bytes;
 
 // The last `length` bytes of the send queue. EAGAIN: there are not as many.
 Result<Bytes> peek_send_queue(int fd, std::size_t length);
-// The first `length` bytes of the receive queue, past urgent data; `peek_offset` is SO_PEEK_OFF of
-// the socket, -1 if it is off. EAGAIN: there are not as many.
-Result<Bytes> peek_receive_queue(int fd, std::size_t length, int peek_offset);
+// The first `length` bytes of the receive queue. EAGAIN: there are not as many.
+struct PeekedQueue {
+  Bytes bytes;
+  // There is an urgent mark among them, at which a program that reads stops, and the urgent byte is
+  // not part of the stream for it. Not seen with SO_OOBINLINE if it is the next byte.
+  bool has_mark = false;
+};
+// `peek_offset` is SO_PEEK_OFF of the socket, -1 if it is off.
+Result<PeekedQueue> peek_receive_queue(int fd, std::size_t length, int peek_offset);
+
+inline constexpr char kUrgentNeedsControlBlock[] =
+    "urgent data; without TCP_REPAIR_CB the program would read it as a part of the stream";
 
 // Puts bytes into the queue that was selected, or, out of repair mode, into the stream. The buffer
 // of the socket becomes larger for the time of the call if it has to.

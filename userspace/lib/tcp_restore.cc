@@ -371,6 +371,9 @@ class Restorer {
                     tcp_state_name(socket_.state) + ", needs TCP_REPAIR_CB, which " +
                         (options_.control_block ? "this kernel does not have"
                                                 : "TcpRestoreOptions::control_block forbids"));
+    const bool in_line = number_of(socket_.options, SOL_SOCKET, SO_OOBINLINE) != 0;
+    if (connection.urgent_mark && !in_line && !use_block)
+      return refuse(EOPNOTSUPP, "connection, urgent_mark", internal::kUrgentNeedsControlBlock);
     restored_.method = use_block ? TcpMethod::kControlBlock : TcpMethod::kPlain;
 
     SOCKREPAIR_TRY(internal::enter_repair(fd_));

@@ -273,12 +273,12 @@ struct TcpRestoreOptions {
   bool count_pause = false;
   // The pause in microseconds, for who knows it better than the clocks of two hosts do. Empty: from
   // TcpConnection::dumped_at until now, at least 0.
-  std::optional<std::uint64_t> pause;
+  std::optional<std::uint64_t> pause = std::nullopt;
   // Use the control block of the value, and TCP_REPAIR_CB. Off, or without either: plain
   // TCP_REPAIR, and a loss says so.
   bool control_block = true;
 
-  std::vector<AddressRewrite> rewrites;
+  std::vector<AddressRewrite> rewrites = {};
 
   // The caller drops the segments of the connection until it is restored. Otherwise the new socket
   // does, which takes two more calls.

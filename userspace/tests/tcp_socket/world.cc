@@ -121,6 +121,10 @@ Result<std::uint64_t> World::resets() const {
   return sum;
 }
 
+Result<std::uint64_t> World::segments_sent() const {
+  return ours().run([] { return counter("Tcp", "OutSegs"); });
+}
+
 Result<void> say(const Fd& fd, std::string_view text) {
   while (!text.empty()) {
     ssize_t sent = ::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -72,6 +72,8 @@ class World {
 
   // How many resets both hosts have sent since create() or move().
   Result<std::uint64_t> resets() const;
+  // How many segments our host has sent.
+  Result<std::uint64_t> segments_sent() const;
 
  private:
   explicit World(TwoHosts hosts) : hosts_(std::move(hosts)) {}
