@@ -105,11 +105,17 @@ void add(const Segment& segment, Said& own) {
   if (const auto edge = edge_of(segment, own)) keep_newest(own.edge, *edge);
   if (has_ack(segment)) keep_newest(own.ack, segment.ack);
   keep_newest(own.sent, segment.end());
+  own.finished |= (segment.flags & TH_FIN) != 0;
   if (segment.has_timestamp) {
     keep_newest(own.tsval, segment.tsval);
     if (!own.first) own.first = segment;
     own.last_time_ns = segment.time_ns;
   }
+}
+
+// Whether one end knows that the other has got all that it said, its FIN too.
+bool knows_its_end(const Said& own, const Said& other) {
+  return own.finished && own.sent && other.ack == own.sent;
 }
 
 }  // namespace
@@ -129,6 +135,8 @@ void Judge::see(const Segment& segment) {
   const bool moved = segment.from != Station::kPeer;
   Said& own = said_[moved ? 0 : 1];
   const Said& other = said_[moved ? 1 : 0];
+  // What the network delivers after the end, late or twice, meets no socket and is answered so.
+  if (knows_its_end(own, other) && knows_its_end(other, own)) return;
   for (const Rule& rule : kRules) {
     if (rule.moved_end_only && !moved) continue;
     const Verdict wrong = rule.check(segment, own, other);

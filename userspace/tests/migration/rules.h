@@ -42,6 +42,7 @@ struct Said {
   std::optional<std::uint32_t> ack;    // the highest
   std::optional<std::uint32_t> edge;   // of the window that it gave: the farthest
   std::optional<std::uint32_t> tsval;  // the newest
+  bool finished = false;               // with a FIN
 };
 
 // A rule says what is wrong with a segment, given what its own end and the other one said before

@@ -218,6 +218,23 @@ TEST(MigrationRules, TheNetworkMayDoWhatItWantsToThePeer) {
   EXPECT_THAT(broken_rules(capture), IsEmpty());
 }
 
+// A segment that the network delivers once more when both ends are done finds no socket.
+TEST(MigrationRules, WhatComesAfterTheEndIsAnsweredByAReset) {
+  Capture capture = good_capture();
+  Segment answer;
+  answer.time_ns = capture.back().time_ns + kStepNs;
+  answer.from = Station::kPeer;
+  answer.to = Station::kSource;
+  answer.flags = TH_RST;
+  answer.seq = moved_data(capture).ack;
+  capture.push_back(answer);
+  EXPECT_THAT(broken_rules(capture), IsEmpty());
+
+  // Not before the last acknowledgment.
+  capture.erase(capture.end() - 2);
+  EXPECT_THAT(broken_rules(capture), ElementsAre("reset", "timestamp_missing"));
+}
+
 TEST(MigrationRules, TheClockIsThatOfTheMovedEnd) {
   Judge judge;
   EXPECT_EQ(judge.clock().passed, 0);
