@@ -7,9 +7,11 @@ CHECKS. A function raises Broken when it could not find anything out.
 
 import fnmatch
 import hashlib
+import os
 import re
 import shlex
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from series import builds, rules
@@ -263,17 +265,19 @@ def _reports(bench: Bench, commit: str, path: str, scripts: list[Path]) -> list[
         "arch/x86/include", "include", "arch/x86/include/uapi", "include/uapi")) + \
         f" -I{out}/arch/x86/include/generated -I{out}/include"
 
+    def look(script: Path) -> list[str]:
+        ran = run(["nice", "-n", "5", "scripts/coccicheck", path], tree, {
+            "C": "2", "MODE": "report", "V": "0", "COCCI": str(script),
+            "srctree": str(tree), "LINUXINCLUDE": include, "DEBUG_FILE": "/dev/null"})
+        if ran.code:
+            raise Broken(f"{script.name} on {path}: {ran.text}")
+        return [f"{script.name}: {line}" for line in ran.text.split("\n")
+                if re.match(r"\S+:\d+:\d+-\d+: ", line)]
+
     def find() -> Outcome:
-        found = []
-        for script in scripts:
-            ran = run(["nice", "-n", "5", "scripts/coccicheck", path], tree, {
-                "C": "2", "MODE": "report", "V": "0", "COCCI": str(script),
-                "srctree": str(tree), "LINUXINCLUDE": include, "DEBUG_FILE": "/dev/null"})
-            if ran.code:
-                raise Broken(f"{script.name} on {path}: {ran.text}")
-            found += [f"{script.name}: {line}" for line in ran.text.split("\n")
-                      if re.match(r"\S+:\d+:\d+-\d+: ", line)]
-        return Outcome(PASS, "", "\n".join(found))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return Outcome(PASS, "", "\n".join(line for found in pool.map(look, scripts)
+                                               for line in found))
     # All that can be included, the file itself, and the scripts.
     headers = [line for line in need(git(tree, "ls-tree", "-r", commit), "git ls-tree").split("\n")
                if line.endswith((".h", ".cocci", f"\t{path}"))]
