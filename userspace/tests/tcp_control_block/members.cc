@@ -481,6 +481,7 @@ constexpr MemberRule kRules[] = {
     {"sk_max_ack_backlog", Rule::kSocket, "of the listener it came from"},
     {"mc_ttl", Rule::kSocket, "multicast; set when it was accepted"},
     {"mc_index", Rule::kSocket, "multicast; set when it was accepted"},
+    {"inet6.dst_cookie", Rule::kSocket, "route of this host"},
     {"inet6.mcast_hops", Rule::kSocket, "multicast; set when it was accepted"},
     {"inet6.mcast_oif", Rule::kSocket, "multicast; set when it was accepted"},
     {"cork.fl.u.ip6.mp_hash", Rule::kSocket, "route of this host"},

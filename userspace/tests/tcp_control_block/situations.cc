@@ -201,7 +201,8 @@ Result<void> vegas(World& world) {
   SOCKREPAIR_TRY(sys::setsockopt_bytes(world.server.get(), IPPROTO_TCP, TCP_CONGESTION, kName,
                                        sizeof(kName) - 1));
   SOCKREPAIR_TRY(world.down.transfer(world.server, world.client, 100'000));
-  return {};
+  return wait_for(world, "all of it acknowledged",
+                  [](const tcp_info& info) { return info.tcpi_unacked == 0; });
 }
 
 // The timestamps of both ends count microseconds from here on: a move can change the unit, and the

@@ -17,6 +17,7 @@
 #include "tcp_repair_calls.h"
 #include "try.h"
 #include "util/deadline.h"
+#include "util/rtnetlink.h"
 
 namespace sockrepair::test {
 
@@ -27,10 +28,9 @@ constexpr char kNowhere[] = "02:00:00:00:00:0f";
 constexpr char kOurs[] = "02:00:00:00:00:02";
 
 Result<void> send_our_segments_to(const NetNs& peer, const std::string& station) {
-  return peer.ip("neighbour replace 10.0.0.2 lladdr " + station +
-                 " dev wire0\n"
-                 "neighbour replace fd00::2 lladdr " +
-                 station + " dev wire0\n");
+  SOCKREPAIR_TRY_ASSIGN(Rtnetlink net, Rtnetlink::open(peer));
+  SOCKREPAIR_TRY(net.replace_neighbour(kWire, "10.0.0.2", station));
+  return net.replace_neighbour(kWire, "fd00::2", station);
 }
 
 // The counter `name` of the line `protocol` in /proc/net/snmp, of the thread's namespace.

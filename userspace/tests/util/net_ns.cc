@@ -7,12 +7,15 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <optional>
 #include <thread>
 
+#include "sockrepair/syscall.h"
 #include "try.h"
 #include "util/command.h"
 
@@ -26,6 +29,14 @@ Result<Fd> open_own() {
   Fd fd(::open(kOwnNetNs, O_RDONLY | O_CLOEXEC));
   if (!fd) return Error{errno, std::string("open(") + kOwnNetNs + ")"};
   return fd;
+}
+
+Result<void> loopback_up() {
+  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_DGRAM, 0));
+  ifreq request{};
+  strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_LOOPBACK;
+  return sys::ioctl(fd.get(), SIOCSIFFLAGS, &request);
 }
 
 void enter_or_abort(const Fd& fd) {
@@ -47,7 +58,7 @@ Result<NetNs> NetNs::create() {
   }).join();
   SOCKREPAIR_TRY_ASSIGN(Fd fd, *std::move(made));
   NetNs ns(std::move(fd));
-  SOCKREPAIR_TRY(ns.ip("link set lo up\n"));
+  SOCKREPAIR_TRY(ns.run(loopback_up));
   return ns;
 }
 

@@ -14,6 +14,7 @@
 #include "sockrepair/syscall.h"
 #include "try.h"
 #include "util/deadline.h"
+#include "util/rtnetlink.h"
 
 namespace sockrepair::test {
 
@@ -76,40 +77,35 @@ Result<void> wait_until_running(const NetNs& ns, const char* interface) {
   return sys::ioctl(fd.get(), SIOCSIFFLAGS, &request);
 }
 
-// `self` and `peer` are the last numbers of the addresses.
-Result<void> set_up(const NetNs& ns, const std::string& self, const std::string& peer,
-                    const TwoHosts::Options& options) {
+// `address` with `number` where it has @.
+std::string numbered(std::string address, const std::string& number) {
+  return address.replace(address.find('@'), 1, number);
+}
+
+// What devices of `ns` begin with.
+Result<void> prepare(const NetNs& ns, const TwoHosts::Options& options) {
   SOCKREPAIR_TRY(ns.sysctl("ipv6.auto_flowlabels", options.auto_flow_labels ? "1" : "0"));
   // No address of the kernel's own making, and so no traffic about it.
-  SOCKREPAIR_TRY(ns.sysctl("ipv6.conf.wire0.addr_gen_mode", "1"));
-  SOCKREPAIR_TRY(ns.sysctl("ipv6.conf.wire0.router_solicitations", "0"));
+  SOCKREPAIR_TRY(ns.sysctl("ipv6.conf.default.addr_gen_mode", "1"));
+  return ns.sysctl("ipv6.conf.default.router_solicitations", "0");
+}
+
+Rtnetlink::Link end_of_cable(const std::string& self, const TwoHosts::Options& options) {
+  return {.address = "02:00:00:00:00:0" + self, .mtu = options.mtu, .up = true};
+}
+
+// `self` and `peer` are the last numbers of the addresses.
+Result<void> set_up(const NetNs& ns, Rtnetlink& net, const std::string& self,
+                    const std::string& peer) {
   SOCKREPAIR_TRY(switch_off(ns, kWire, "tx-udp-segmentation"));
-  SOCKREPAIR_TRY(ns.ip("link set wire0 address 02:00:00:00:00:0" + self + " mtu " +
-                       std::to_string(options.mtu) +
-                       " up\n"
-                       "address add 10.0.0." +
-                       self +
-                       "/24 broadcast 10.0.0.255 dev wire0\n"
-                       "address add fd00::" +
-                       self +
-                       "/64 dev wire0 nodad\n"
-                       "address add fe80::" +
-                       self +
-                       "/64 dev wire0 nodad\n"
-                       "neighbour add 10.0.0." +
-                       peer + " lladdr 02:00:00:00:00:0" + peer +
-                       " dev wire0\n"
-                       "neighbour add fd00::" +
-                       peer + " lladdr 02:00:00:00:00:0" + peer +
-                       " dev wire0\n"
-                       "neighbour add fe80::" +
-                       peer + " lladdr 02:00:00:00:00:0" + peer +
-                       " dev wire0\n"
-                       "route add default via 10.0.0." +
-                       peer +
-                       " dev wire0\n"
-                       "route add default via fd00::" +
-                       peer + " dev wire0\n"));
+  SOCKREPAIR_TRY(net.add_address(kWire, numbered("10.0.0.@/24", self), "10.0.0.255"));
+  for (const char* address : {"fd00::@/64", "fe80::@/64"})
+    SOCKREPAIR_TRY(net.add_address(kWire, numbered(address, self)));
+  for (const char* neighbour : {"10.0.0.@", "fd00::@", "fe80::@"})
+    SOCKREPAIR_TRY(
+        net.replace_neighbour(kWire, numbered(neighbour, peer), "02:00:00:00:00:0" + peer));
+  for (const char* gateway : {"10.0.0.@", "fd00::@"})
+    SOCKREPAIR_TRY(net.add_default_route(kWire, numbered(gateway, peer)));
   return {};
 }
 
@@ -118,10 +114,13 @@ Result<void> set_up(const NetNs& ns, const std::string& self, const std::string&
 Result<TwoHosts> TwoHosts::create(const Options& options) {
   SOCKREPAIR_TRY_ASSIGN(NetNs sender, NetNs::create());
   SOCKREPAIR_TRY_ASSIGN(NetNs receiver, NetNs::create());
-  SOCKREPAIR_TRY(
-      sender.ip("link add wire0 type veth peer name wire0 netns " + receiver.path() + "\n"));
-  SOCKREPAIR_TRY(set_up(sender, "1", "2", options));
-  SOCKREPAIR_TRY(set_up(receiver, "2", "1", options));
+  for (const NetNs* ns : {&sender, &receiver}) SOCKREPAIR_TRY(prepare(*ns, options));
+  SOCKREPAIR_TRY_ASSIGN(Rtnetlink near, Rtnetlink::open(sender));
+  SOCKREPAIR_TRY_ASSIGN(Rtnetlink far, Rtnetlink::open(receiver));
+  SOCKREPAIR_TRY(near.add_cable(kWire, receiver, end_of_cable("1", options)));
+  SOCKREPAIR_TRY(far.change_link(kWire, end_of_cable("2", options)));
+  SOCKREPAIR_TRY(set_up(sender, near, "1", "2"));
+  SOCKREPAIR_TRY(set_up(receiver, far, "2", "1"));
   for (const NetNs* ns : {&sender, &receiver}) {
     SOCKREPAIR_TRY(wait_until_running(*ns, kWire));
     if (ns->ifindex(kWire) != kWireIndex)
@@ -132,8 +131,12 @@ Result<TwoHosts> TwoHosts::create(const Options& options) {
 
 Result<void> TwoHosts::replace_receiver(const Options& options) {
   SOCKREPAIR_TRY_ASSIGN(NetNs fresh, NetNs::create());
-  SOCKREPAIR_TRY(receiver.ip("link set wire0 netns " + fresh.path() + "\n"));
-  SOCKREPAIR_TRY(set_up(fresh, "2", "1", options));
+  SOCKREPAIR_TRY(prepare(fresh, options));
+  SOCKREPAIR_TRY_ASSIGN(Rtnetlink old_place, Rtnetlink::open(receiver));
+  SOCKREPAIR_TRY_ASSIGN(Rtnetlink new_place, Rtnetlink::open(fresh));
+  SOCKREPAIR_TRY(old_place.change_link(kWire, {.ns = &fresh}));
+  SOCKREPAIR_TRY(new_place.change_link(kWire, end_of_cable("2", options)));
+  SOCKREPAIR_TRY(set_up(fresh, new_place, "2", "1"));
   for (const NetNs* ns : {&sender, &fresh}) SOCKREPAIR_TRY(wait_until_running(*ns, kWire));
   receiver = std::move(fresh);
   return {};

@@ -35,9 +35,9 @@ using Frame = std::vector<std::uint8_t>;
 // Two datagrams that were sent alike still differ in one number that the kernel draws for each:
 // the identification field of IPv4, and of the IPv6 fragment header. take() replaces it by 1 for
 // the first value in a take, 2 for the second, and so on: that fragments belong together remains
-// visible. 0 can be drawn like any other. The IPv4 header checksum covers the field: it is checked, then set to
-// 0; a wrong one is an error. The UDP checksum covers none of it and is compared as it is. Nothing
-// else is touched.
+// visible. 0 can be drawn like any other. The IPv4 header checksum covers the field: it is checked,
+// then set to 0; a wrong one is an error. The UDP checksum covers none of it and is compared as it
+// is. Nothing else is touched.
 class WireCapture {
  public:
   static Result<WireCapture> open(const NetNs& ns, const std::string& interface);
