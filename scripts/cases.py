@@ -4,7 +4,8 @@
 
     cases.py list SUITE KIND PROGRAM           what PROGRAM can run, as lines of cases.txt
     cases.py find NAME FLAVOUR SUITES CASES    what NAME stands for, as SUITE:CASE or SUITE lines
-    cases.py suites GUEST SUITES               the suites that GUEST runs, one a line
+    cases.py suites GUEST SUITES [--quick]     the suites that GUEST runs, one a line; quick: what of
+                                               them `make run` takes, SUITE/N for one case in N
     cases.py guests SUITES                     the guests that run all suites, one a line
 
 NAME is a case (fixture.variant.test, Suite.Test/Param), a suite of suites.txt, or SUITE:CASE. A
@@ -90,8 +91,21 @@ def read_rows(text: str) -> list[list[str]]:
 
 
 def read_suites(text: str) -> dict[str, list[str]]:
-    """The suites of suites.txt and their column GUESTS, in order."""
-    return {row[0]: row[2].split(",") for row in read_rows(text)}
+    """The suites of suites.txt and their column GUESTS without shares, in order."""
+    return {row[0]: [one.partition("/")[0] for one in row[2].split(",")]
+            for row in read_rows(text)}
+
+
+def quick_suites(text: str, guest: str) -> list[str]:
+    """What of suites.txt GUEST runs for `make run`: SUITE, or SUITE/N for one case in N."""
+    chosen = []
+    for row in read_rows(text):
+        for one in row[2].split(","):
+            its_guest, _, share = one.partition("/")
+            if runs_in([its_guest], guest) and share != "0":
+                chosen.append(f"{row[0]}/{share}" if share else row[0])
+                break
+    return chosen
 
 
 def runs_in(guests: list[str], guest: str) -> bool:
@@ -175,6 +189,9 @@ def main(argv: list[str]) -> int:
     if len(argv) == 4 and argv[1] == "suites":
         suites = read_suites(Path(argv[3]).read_text())
         print(*(s for s, guests in suites.items() if runs_in(guests, argv[2])), sep="\n")
+        return 0
+    if len(argv) == 5 and argv[1] == "suites" and argv[4] == "--quick":
+        print(*quick_suites(Path(argv[3]).read_text(), argv[2]), sep="\n")
         return 0
     if len(argv) == 3 and argv[1] == "guests":
         print(*all_guests(read_suites(Path(argv[2]).read_text())), sep="\n")

@@ -179,12 +179,13 @@ guests() {
     die "userspace/guest/suites.txt has no suite ${1:+of flavour $1}"
 }
 
-# boot_together STEP GUEST...: boots all of them at the same time: most suites keep one processor
-# busy at most, and many wait. Fails if one cannot be booted.
+# boot_together STEP GUEST...: boots all of them at the same time, with BOOT_OPTIONS: most suites keep
+# one processor busy at most, and many wait. Fails if one cannot be booted.
+BOOT_OPTIONS=()
 boot_together() {
   local step=$1 guest process status=0 booting=()
   for guest in "${@:2}"; do
-    SOCKREPAIR_STEP="$step $guest" "$SCRIPTS/boot" "$guest" &
+    SOCKREPAIR_STEP="$step $guest" "$SCRIPTS/boot" "$guest" "${BOOT_OPTIONS[@]}" &
     booting+=($!)
   done
   on_exit "kill ${booting[*]} 2>/dev/null; wait"

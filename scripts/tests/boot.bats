@@ -134,6 +134,18 @@ gone() {
   grep -qx 'only=a:x.y,b' "$RUN/guest.info"
 }
 
+@test "quick: a part of the suites that take long" {
+  mkdir -p "$CACHE/user/root/tests"
+  printf '%s\n' 'a gtest plain/4 60 /tests/a' 'b gtest plain/0 60 /tests/b' \
+    'c ktap plain 60 /tests/c' >"$CACHE/user/root/tests/suites.txt"
+  fake_qemu 'echo "$ARGS" >"$CONSOLE"'
+  run "$SCRIPTS/boot" plain --quick
+  grep -q 'sockrepair.only=a/4,c ' "$RUN/console.log"
+  grep -qx 'only=a/4,c' "$RUN/guest.info"
+  run "$SCRIPTS/boot" plain
+  ! grep -q 'sockrepair.only' "$RUN/console.log"
+}
+
 @test "what only some guests have is passed to QEMU" {
   fake_qemu 'echo "$ARGS" >"$CONSOLE"'
   run "$SCRIPTS/boot" plain --into other --processors 1 --memory 512M --clock 2031-02-03T04:05:06 \

@@ -78,6 +78,24 @@ class Guests(unittest.TestCase):
         self.assertEqual(["a", "c"], self.suites_of("plain"))
 
 
+class Quick(unittest.TestCase):
+    TEXT = ("a gtest plain/4,debug 60 /tests/a\nb gtest plain.2/3,debug 60 /tests/b\n"
+            "c kselftest plain/0,debug 60 /tests/c\nd ktap debug.2,plain 60 /tests/d\n")
+
+    def test_a_share_is_told(self) -> None:
+        self.assertEqual(["a/4", "d"], cases.quick_suites(self.TEXT, "plain.1"))
+        self.assertEqual(["b/3"], cases.quick_suites(self.TEXT, "plain.2"))
+        self.assertEqual(["a/4", "b/3", "d"], cases.quick_suites(self.TEXT, "plain"))
+
+    def test_a_share_of_one_flavour_is_not_of_the_other(self) -> None:
+        self.assertEqual(["a", "b", "c"], cases.quick_suites(self.TEXT, "debug.1"))
+
+    def test_all_is_all(self) -> None:
+        suites = cases.read_suites(self.TEXT)
+        self.assertEqual({"a": ["plain", "debug"], "b": ["plain.2", "debug"],
+                          "c": ["plain", "debug"], "d": ["debug.2", "plain"]}, suites)
+
+
 class Find(unittest.TestCase):
     def test_case_of_two_suites_is_both(self) -> None:
         self.assertEqual(["udp_repair:s.v4.get", "udp_repair_32:s.v4.get"],

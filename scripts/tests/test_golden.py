@@ -81,6 +81,13 @@ class GoldenTest(unittest.TestCase):
             self.assertEqual(want, report.again(outcome, run, [outcome]))
 
 
+    def test_a_suite_that_was_run_in_part_says_so(self) -> None:
+        run = report.Run("plain", "plain", {}, "", "", "", "", [], shares={"udp": "4"})
+        outcomes = [ktap.Outcome(suite, "a.b.c", ktap.Status.PASS) for suite in ("udp", "tcp")]
+        lines = [line.split(maxsplit=1) for line in report.text_report(run, outcomes)[1:]]
+        self.assertEqual([["udp", "1 passed (1 case in 4)"], ["tcp", "1 passed"]], lines)
+
+
 def add(path: Path) -> None:
     def test(self: unittest.TestCase) -> None:
         golden = Golden(path)
