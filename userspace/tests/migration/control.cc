@@ -24,13 +24,38 @@ struct Header {
 // More than any queue of a socket holds here.
 constexpr std::uint32_t kMaxLength = 1 << 26;
 
+// What each request is called, and how many waits of kStepPatience it may take: those of the host
+// that is asked, and one for the way of question and answer.
+struct VerbRow {
+  Verb verb;
+  const char* name;
+  int waits;
+};
+constexpr int kWaitsOfAdopt = 2;  // for the peer
+constexpr VerbRow kVerbs[] = {
+    {Verb::kConnect, "connect", 2},            // for the peer
+    {Verb::kMove, "move", 3 + kWaitsOfAdopt},  // for the other host, for data, for its answer
+    {Verb::kAdopt, "adopt", kWaitsOfAdopt},
+    {Verb::kFinish, "finish", 2},  // for both ends to have said all
+    {Verb::kForget, "forget", 1},
+    {Verb::kTell, "tell", 1},
+    {Verb::kQuit, "quit", 1},
+};
+constexpr VerbRow kNoRequest{Verb::kDone, "answer", 1};
+
+const VerbRow& row_of(Verb verb) {
+  for (const VerbRow& row : kVerbs)
+    if (row.verb == verb) return row;
+  return kNoRequest;
+}
+
 int domain_of(const Endpoint& address) {
   return address.address.family() == Family::kIpv4 ? AF_INET : AF_INET6;
 }
 
 Result<void> write_all(const Fd& fd, std::span<const std::uint8_t> bytes, Deadline deadline) {
   while (!bytes.empty()) {
-    SOCKREPAIR_TRY(wait_for_events("room for a message", fd.get(), POLLOUT, deadline));
+    SOCKREPAIR_TRY(wait_for_events("there is room for a message", fd.get(), POLLOUT, deadline));
     const ssize_t sent = ::send(fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) return Error{errno, "send() of a message"};
     if (sent > 0) bytes = bytes.subspan(static_cast<std::size_t>(sent));
@@ -40,7 +65,7 @@ Result<void> write_all(const Fd& fd, std::span<const std::uint8_t> bytes, Deadli
 
 Result<void> read_all(const Fd& fd, std::span<std::uint8_t> bytes, Deadline deadline) {
   while (!bytes.empty()) {
-    SOCKREPAIR_TRY(wait_for_events("a message", fd.get(), POLLIN, deadline));
+    SOCKREPAIR_TRY(wait_for_events("a message comes", fd.get(), POLLIN, deadline));
     const ssize_t got = ::recv(fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (got == 0) return Error{ECONNRESET, "the other host has hung up"};
     if (got < 0 && errno != EAGAIN) return Error{errno, "recv() of a message"};
@@ -50,6 +75,14 @@ Result<void> read_all(const Fd& fd, std::span<std::uint8_t> bytes, Deadline dead
 }
 
 }  // namespace
+
+const char* verb_name(Verb verb) {
+  return row_of(verb).name;
+}
+
+std::chrono::seconds patience_for(Verb verb) {
+  return row_of(verb).waits * kStepPatience;
+}
 
 Bytes joined(std::span<const std::uint8_t> first, std::span<const std::uint8_t> second) {
   Bytes bytes;
@@ -77,9 +110,14 @@ Result<Message> receive_message(const Fd& fd, Deadline deadline) {
 }
 
 Result<Bytes> call(const Fd& fd, Verb verb, const Bytes& body) {
-  const Deadline deadline = Deadline::after(kStepPatience);
+  const Deadline deadline = Deadline::after(patience_for(verb));
   SOCKREPAIR_TRY(send_message(fd, {verb, body}, deadline));
-  SOCKREPAIR_TRY_ASSIGN(Message answer, receive_message(fd, deadline));
+  Result<Message> answered = receive_message(fd, deadline);
+  if (!answered) {
+    return Error{answered.error().code,
+                 std::string("the answer to ") + verb_name(verb) + ": " + answered.error().what};
+  }
+  Message answer = *std::move(answered);
   if (answer.verb == Verb::kDone) return std::move(answer.body);
   SOCKREPAIR_TRY_ASSIGN(const int code, unpack<int>(answer.body));
   return Error{code, std::string(answer.body.begin() + sizeof(code), answer.body.end())};
@@ -102,7 +140,7 @@ Result<Fd> listen_at(const Endpoint& address) {
 }
 
 Result<Fd> accept_from(const Fd& listener, Deadline deadline) {
-  SOCKREPAIR_TRY(wait_for_events("a connection", listener.get(), POLLIN, deadline));
+  SOCKREPAIR_TRY(wait_for_events("a connection comes", listener.get(), POLLIN, deadline));
   Fd fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!fd) return Error{errno, "accept4()"};
   return fd;

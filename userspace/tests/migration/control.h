@@ -33,16 +33,24 @@ enum class Verb : std::uint32_t {
   kAdopt,    // from one host to the other: Luggage, and the image; answers with Adopted
   kFinish,   // end the connection; answers with the Progress of the application
   kForget,   // there is no connection any more, whatever became of it
+  kTell,     // answers with the host's situation, as text
   kQuit,     // the test is over
 };
+
+// "move"
+const char* verb_name(Verb verb);
 
 struct Message {
   Verb verb = Verb::kDone;
   Bytes body;
 };
 
-// What a step between the hosts may take at most; passing tests never wait for it.
-inline constexpr std::chrono::seconds kStepPatience{60};
+// What a single wait may take at most; passing tests never wait for it.
+inline constexpr std::chrono::seconds kStepPatience{30};
+
+// What a request may take at most. Longer than all waits of the host that is asked, one after the
+// other: it is the host that says which of them was in vain.
+std::chrono::seconds patience_for(Verb verb);
 
 // Both, one after the other.
 Bytes joined(std::span<const std::uint8_t> first, std::span<const std::uint8_t> second);
@@ -69,7 +77,8 @@ Result<void> send_message(const Fd& fd, const Message& message, Deadline deadlin
 // ECONNRESET: the other end has closed the connection.
 Result<Message> receive_message(const Fd& fd, Deadline deadline);
 
-// Sends a request and gives the body of the answer; an answer kFailed is its Error.
+// Sends a request and gives the body of the answer; an answer kFailed is its Error. ETIMEDOUT after
+// patience_for(verb).
 Result<Bytes> call(const Fd& fd, Verb verb, const Bytes& body);
 
 // The answer to a request.

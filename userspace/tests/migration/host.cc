@@ -9,11 +9,15 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <cstdio>
+#include <sstream>
+#include <string>
 #include <thread>
 #include <utility>
 
 #include "migration/carry.h"
 #include "migration/network.h"
+#include "migration/situation.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 
@@ -23,8 +27,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Longer than the peer lets pass between two requests.
-constexpr std::chrono::seconds kSilence = 3 * kStepPatience;
+// Longer than the peer lets pass between two requests: it may ask the other host meanwhile, and
+// wait for both ends to get something.
+constexpr std::chrono::seconds kSilence = 10 * kStepPatience;
 // What the application has under way at most, more or less.
 constexpr int kSendBuffer = 1 << 15;
 // An announcement may be lost.
@@ -52,7 +57,15 @@ Result<tcp_info> announce_until_heard(const Fd& fd, Family family, std::uint32_t
         });
     if (heard) return now;
   }
-  return Error{ETIMEDOUT, "no segment from the peer"};
+  return Error{ETIMEDOUT, "waiting until the peer sends something"};
+}
+
+// connect(2), which by itself waits for more than two minutes.
+Result<void> connect_patiently(const Fd& fd, const SocketAddress& to) {
+  const timeval patience{kStepPatience.count(), 0};
+  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, patience));
+  SOCKREPAIR_TRY(sys::connect(fd.get(), to));
+  return sys::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, timeval{});
 }
 
 }  // namespace
@@ -70,13 +83,13 @@ Result<void> Host::serve() {
     if (ready == 0) return Error{ETIMEDOUT, "nobody has asked for anything"};
     for (std::size_t i = askers.size(); i > 0; --i) {
       if (waiting[i].revents == 0) continue;
-      const Deadline deadline = Deadline::after(kStepPatience);
-      const Result<Message> request = receive_message(askers[i - 1], deadline);
+      const Result<Message> request =
+          receive_message(askers[i - 1], Deadline::after(kStepPatience));
       if (!request) {
         askers.erase(askers.begin() + static_cast<std::ptrdiff_t>(i - 1));
         continue;
       }
-      SOCKREPAIR_TRY(send_message(askers[i - 1], answer_with(handle(*request)), deadline));
+      SOCKREPAIR_TRY(answer(askers[i - 1], *request));
       if (request->verb == Verb::kQuit) return {};
     }
     if (waiting[0].revents != 0) {
@@ -84,6 +97,24 @@ Result<void> Host::serve() {
       askers.push_back(std::move(asker));
     }
   }
+}
+
+Result<void> Host::answer(const Fd& asker, const Message& request) {
+  Result<Bytes> done = handle(request);
+  if (!done) {
+    done = Error{done.error().code, std::string(station_name(self_)) + ", " +
+                                        verb_name(request.verb) + ": " + done.error().what};
+    // Here, too: nobody may be able to ask any more.
+    printf("# | %s\n", done.error().describe().c_str());
+    std::istringstream lines(tell());
+    for (std::string line; std::getline(lines, line);) printf("# %s\n", line.c_str());
+    fflush(stdout);
+  }
+  return send_message(asker, answer_with(done), Deadline::after(kStepPatience));
+}
+
+std::string Host::tell() const {
+  return connection_situation(fd_) + network_situation();
 }
 
 Result<Bytes> Host::handle(const Message& request) {
@@ -100,6 +131,10 @@ Result<Bytes> Host::handle(const Message& request) {
       return adopt(request.body);
     case Verb::kFinish:
       return finish();
+    case Verb::kTell: {
+      const std::string text = tell();
+      return Bytes(text.begin(), text.end());
+    }
     case Verb::kForget:
     case Verb::kQuit:
       return forget();
@@ -119,8 +154,8 @@ Result<Bytes> Host::connect(const Connect& request) {
   SOCKREPAIR_TRY(sys::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUF, kSendBuffer));
   SOCKREPAIR_TRY(sys::bind(
       fd_.get(), SocketAddress(Endpoint{moved_address(request.family), request.port, 0}, domain)));
-  SOCKREPAIR_TRY(sys::connect(
-      fd_.get(), SocketAddress(Endpoint{peer_address(request.family), request.port, 0}, domain)));
+  SOCKREPAIR_TRY(connect_patiently(
+      fd_, SocketAddress(Endpoint{peer_address(request.family), request.port, 0}, domain)));
   application_ = std::make_unique<Conversation>(Side::kClient, Progress{});
   application_->start(fd_);
   return Bytes();
@@ -132,8 +167,8 @@ Result<Bytes> Host::move(const Move& request) {
                         connect_to(control_endpoint(request.to), Deadline::after(kStepPatience)));
   SOCKREPAIR_TRY(application_->pause());
   // The peer goes on: there shall be something in the receive queue.
-  SOCKREPAIR_TRY(
-      wait_for_events("data that is not read", fd_.get(), POLLIN, Deadline::after(kStepPatience)));
+  SOCKREPAIR_TRY(wait_for_events("there is something to be read", fd_.get(), POLLIN,
+                                 Deadline::after(kStepPatience)));
   Moved moved;
   SOCKREPAIR_TRY_ASSIGN(const tcp_info info, info_of(fd_));
   moved.rtt = info.tcpi_rtt;

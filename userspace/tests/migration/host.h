@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "migration/control.h"
@@ -65,6 +66,10 @@ class Host {
   Result<void> serve();
 
  private:
+  // Does what is asked, and says what became of it: to the asker, and if it failed to stdout too,
+  // as comments of KTAP with the situation.
+  Result<void> answer(const Fd& asker, const Message& request);
+  std::string tell() const;
   Result<Bytes> handle(const Message& request);
   Result<Bytes> connect(const Connect& request);
   Result<Bytes> move(const Move& request);

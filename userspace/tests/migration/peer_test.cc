@@ -25,6 +25,7 @@
 #include "migration/host.h"
 #include "migration/kinds.h"
 #include "migration/network.h"
+#include "migration/situation.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 #include "util/matchers.h"
@@ -64,6 +65,19 @@ struct World {
     return station == Station::kSource ? source : destination;
   }
 
+  // The situation of all three, for the text of a failure. `peer`: its end of the connection.
+  std::string situation(const Fd& peer) const {
+    std::string text;
+    for (Station station : {Station::kSource, Station::kDestination}) {
+      const Result<Bytes> told = call(host(station), Verb::kTell, {});
+      text += std::string("\n") + station_name(station) + "\n" +
+              (told ? std::string(told->begin(), told->end()) : told.error().describe());
+    }
+    return text + "\npeer, application\n" + connection_situation(peer) +
+           network.application().run(network_situation) + "peer, cables\n" +
+           network.cables().run(network_situation);
+  }
+
   PeerNetwork network;
   Fd source;
   Fd destination;
@@ -92,10 +106,7 @@ class Peer {
                  (application_.received() >= received && *arrived >= sent);
         });
     SOCKREPAIR_TRY(arrived);
-    if (application_.ended()) {
-      SOCKREPAIR_TRY(application_.pause());
-      return Error{EPIPE, "the other end has ended the connection"};
-    }
+    SOCKREPAIR_TRY(goes_on());
     if (!waited) {
       return Error{waited.error().code, waited.error().what + ": missing here " +
                                             missing(application_.received(), received) +
@@ -103,6 +114,15 @@ class Peer {
     }
     return {};
   }
+
+  // Why the application does not talk any more, if so.
+  Result<void> goes_on() {
+    if (!application_.ended()) return {};
+    SOCKREPAIR_TRY(application_.pause());
+    return Error{EPIPE, "the other end has ended the connection"};
+  }
+
+  const Fd& socket() const { return fd_; }
 
   Result<Progress> finish() {
     SOCKREPAIR_TRY(application_.finish(Deadline::after(kStepPatience)));
@@ -209,9 +229,10 @@ TEST_P(MigrationTest, GoesOn) {
   ASSERT_OK_AND_ASSIGN(auto capture,
                        TcpCapture::start(world_->network.cables(), {"eth0", "eth1"}, flow));
   const auto start = std::chrono::steady_clock::now();
-  ASSERT_THAT(call(world_->source, Verb::kConnect, pack(Connect{family, port})), IsOk());
+  ASSERT_THAT(call(world_->source, Verb::kConnect, pack(Connect{family, port})), IsOk())
+      << world_->situation(Fd());
   ASSERT_OK_AND_ASSIGN(const auto peer, Peer::accept(listener));
-  ASSERT_THAT(peer->wait_for_progress(), IsOk());
+  ASSERT_THAT(peer->wait_for_progress(), IsOk()) << world_->situation(peer->socket());
 
   Statistics statistics;
   Station here = Station::kSource;
@@ -222,7 +243,11 @@ TEST_P(MigrationTest, GoesOn) {
                                       pack(Move{there, GetParam().hold, GetParam().count_pause}));
     if (answer) statistics.add(unpack<Moved>(*answer).value());
     went = answer ? peer->wait_for_progress() : Result<void>(answer.error());
-    EXPECT_TRUE(went.ok()) << "migration " << i + 1 << ": " << went.error().describe();
+    EXPECT_TRUE(went.ok()) << "migration " << i + 1 << " of " << count << ", from "
+                           << station_name(here) << ": " << went.error().describe()
+                           << world_->situation(peer->socket());
+    // Of a peer that says nothing the hosts know only that.
+    EXPECT_THAT(peer->goes_on(), IsOk());
     std::swap(here, there);
     if ((i + 1) % kShown == 0 && i + 1 < count) {
       printf("# | %s: %u of %u migrations\n", GetParam().name.c_str(), i + 1, count);
@@ -247,6 +272,7 @@ TEST_P(MigrationTest, GoesOn) {
   }
 
   ASSERT_OK_AND_ASSIGN(const Judge judge, capture->stop());
+  if (!went) ADD_FAILURE() << "the last segments:\n" << judge.recent();
   for (const Violation& violation : judge.end({.handovers = count}))
     ADD_FAILURE() << violation.text;
   // The connection's own clock stands still while it is nowhere, but for a round trip, unless the

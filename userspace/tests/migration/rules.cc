@@ -9,7 +9,7 @@ namespace sockrepair::test {
 
 namespace {
 
-constexpr std::size_t kShownBefore = 12;
+constexpr std::size_t kShownBefore = 24;
 // Timestamps are milliseconds; hosts and capture have clocks that agree on how long a second is,
 // and a segment waits for the processor between its timestamp and the capture.
 constexpr std::int64_t kClockSlackMs = 500;
@@ -143,8 +143,7 @@ void Judge::see(const Segment& segment) {
     if (!wrong) continue;
     Found& found = found_[rule.name];
     if (++found.times > 1) continue;
-    found.text = "  " + segment.describe() + "\n  " + *wrong + "\n  after:\n";
-    for (const Segment& earlier : recent_) found.text += "  " + earlier.describe() + "\n";
+    found.text = "  " + segment.describe() + "\n  " + *wrong + "\n  after:\n" + recent();
   }
   add(segment, own);
   if (moved) {
@@ -154,6 +153,12 @@ void Judge::see(const Segment& segment) {
   ++segments_;
   recent_.push_back(segment);
   if (recent_.size() > kShownBefore) recent_.pop_front();
+}
+
+std::string Judge::recent() const {
+  std::string text;
+  for (const Segment& one : recent_) text += "  " + one.describe() + "\n";
+  return text;
 }
 
 Judge::Clock Judge::clock() const {

@@ -74,6 +74,9 @@ class Judge {
   // Segments seen so far.
   std::uint64_t segments() const { return segments_; }
 
+  // The last of them, a line each, for the text of a failure.
+  std::string recent() const;
+
   // Milliseconds that the timestamps of the moved end have counted, and that have passed meanwhile.
   struct Clock {
     std::int64_t counted = 0;
