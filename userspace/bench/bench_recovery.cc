@@ -5,6 +5,7 @@
 //
 //   bench_recovery begin
 //   link: 100.0 Mbit/s, 50 ms round trip, ...
+//   progress: 1 of 18, undisturbed
 //   table: rtt undisturbed stock ...
 //   table: -2 94.1 93.8 ...
 //   ...
@@ -484,9 +485,13 @@ int benchmark(const Link& link, int count, Moment moment) {
       static_cast<long>(link.pause.count()), count);
   // In turn, so that what else the machine does hits all of them.
   std::array<std::vector<Run>, std::size(kWays)> runs;
-  for (int i = 0; i < count; ++i)
-    for (std::size_t way = 0; way < std::size(kWays); ++way)
+  for (int i = 0; i < count; ++i) {
+    for (std::size_t way = 0; way < std::size(kWays); ++way) {
+      printf("progress: %zu of %zu, %s\n", i * std::size(kWays) + way + 1, count * std::size(kWays),
+             kWays[way].name);
       runs[way].push_back(run_once(kWays[way], link, moment));
+    }
+  }
 
   std::vector<double> steady;
   for (int i = 0; i < kBefore + kAfter; ++i) steady.push_back(median_at(runs[0], i));
