@@ -152,7 +152,7 @@ gone() {
     --cable near:/tmp/a --cable far:/tmp/b --set migrations=7 --again 'make migrate N=7'
   ((status == 0))
   local said=$CACHE/run/other/console.log
-  grep -q -- '-smp 1,sockets=1 -m 512M ' "$said"
+  grep -q -- '-smp 1,sockets=2,maxcpus=2 -m 512M ' "$said"
   grep -q -- '-rtc base=2031-02-03T04:05:06 ' "$said"
   grep -q -- '-netdev stream,id=cable0,server=on,addr.type=unix,addr.path=/tmp/a -device' "$said"
   grep -q -- '-netdev stream,id=cable1,server=off,addr.type=unix,addr.path=/tmp/b -device' "$said"
