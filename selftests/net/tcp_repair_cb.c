@@ -2,13 +2,15 @@
 /* TCP_REPAIR_CB: the control block of a connection is read from one socket and
  * set on another, which goes on as the first would have.
  *
- * Five parts:
+ * Six parts:
  *  - access: who may make the call, when, and with which sizes;
  *  - bounds: each value at and next to its bounds, on a socket that has no
  *    peer; what is accepted reads back, what is refused changes nothing;
  *  - restore: a connection is moved to a new socket, which knows what the old
  *    one had learned, and goes on with its peer;
  *  - closing: the same for a connection that one side or both are closing;
+ *  - time_wait: what waits after the end of a connection waits on for the rest
+ *    of its time, and answers as it did;
  *  - clock: timestamps and ages over one move and over many, and across the
  *    wrap of timestamps.
  *
@@ -33,6 +35,9 @@
 #include <unistd.h>
 
 #include <linux/filter.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <linux/tcp_repair.h>
 
@@ -43,6 +48,7 @@ enum {
 	OPT_WINDOW = 3,
 	OPT_SACK_PERM = 4,
 	OPT_TIMESTAMP = 8,
+	OPT_NOP = 1,
 };
 
 /* States of a connection; the C library's are in a header that does not go
@@ -53,6 +59,7 @@ enum {
 	SYN_SENT = 2,
 	FIN_WAIT1 = 4,
 	FIN_WAIT2 = 5,
+	TIME_WAIT = 6,
 	CLOSED = 7,
 	CLOSE_WAIT = 8,
 	LAST_ACK = 9,
@@ -302,6 +309,7 @@ static const struct member {
 	M(accecn_opt_demand, SAME), M(accecn_minlen, SAME),
 	M(est_ecnfield, SAME), M(prev_ecnfield, SAME),
 	M(received_ce_pending, SAME), M(reserved, SAME),
+	M(timewait_left, LEFT),
 #undef M
 };
 
@@ -812,6 +820,14 @@ FIXTURE_VARIANT_ADD(bounds, ack_pending)
 	.max = 1,
 };
 
+/* The next two values have the bit of the timer, which has its own member. */
+FIXTURE_VARIANT_ADD(bounds, ack_now)
+{
+	.name = "ack_pending",
+	.min = 16,
+	.max = 17,
+};
+
 FIXTURE_VARIANT_ADD(bounds, nonagle)
 {
 	.name = "nonagle",
@@ -932,6 +948,13 @@ FIXTURE_VARIANT_ADD(bounds, state)
 	.max = ESTABLISHED,
 };
 
+/* This is of another state. */
+FIXTURE_VARIANT_ADD(bounds, timewait_left)
+{
+	.name = "timewait_left",
+	.max = 0,
+};
+
 /* A value that the one under test depends on. An RTT has a variance. */
 static void prepare(struct tcp_repair_cb *cb, const char *with, __u64 val)
 {
@@ -1022,13 +1045,18 @@ struct image {
 static int fin_rcvd(const struct tcp_repair_cb *cb)
 {
 	return cb->state == CLOSE_WAIT || cb->state == CLOSING ||
-	       cb->state == LAST_ACK;
+	       cb->state == LAST_ACK || cb->state == TIME_WAIT;
 }
 
 static int fin_sent(const struct tcp_repair_cb *cb)
 {
 	return cb->state == FIN_WAIT1 || cb->state == CLOSING ||
 	       cb->state == LAST_ACK;
+}
+
+static int fin_acked(const struct tcp_repair_cb *cb)
+{
+	return cb->state == FIN_WAIT2 || cb->state == TIME_WAIT;
 }
 
 static int peek_queue(int fd, int queue, char *buf, int len)
@@ -1110,7 +1138,7 @@ static int put_queues(const struct image *image)
 	int fd, ret;
 
 	rcv_seq = cb->rcv_nxt - fin_rcvd(cb) - image->rcv_len;
-	snd_seq = cb->snd_una - (cb->state == FIN_WAIT2);
+	snd_seq = cb->snd_una - fin_acked(cb);
 	fd = repair_socket(&image->local, &image->peer, snd_seq, rcv_seq);
 	if (fd < 0)
 		return fd;
@@ -1166,26 +1194,48 @@ static int move(int fd, struct image *image, __u32 flags, __u64 pause)
 
 /* --- a connection and its peer ------------------------------------------- */
 
-static int connected_pair(int family, int *client, int *server)
+static int listen_at(const struct sockaddr_storage *ss)
 {
-	struct sockaddr_storage ss;
-	socklen_t len = loopback(&ss, family, PORT);
+	int fd, ret, on = 1;
+
+	fd = socket(ss->ss_family, SOCK_STREAM, 0);
+	if (fd < 0)
+		return -errno;
+	ret = sys(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
+	if (!ret)
+		ret = sys(bind(fd, (const void *)ss, sizeof(*ss)));
+	if (!ret)
+		ret = sys(listen(fd, 1));
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+static int connected_at(const struct sockaddr_storage *ss, int *client,
+			int *server)
+{
 	int listener, ret;
 
-	listener = socket(family, SOCK_STREAM, 0);
+	listener = listen_at(ss);
 	if (listener < 0)
-		return -errno;
-	ret = sys(bind(listener, (void *)&ss, len));
-	if (!ret)
-		ret = sys(listen(listener, 1));
-	*client = socket(family, SOCK_STREAM, 0);
-	if (!ret)
-		ret = sys(connect(*client, (void *)&ss, len));
+		return listener;
+	*client = socket(ss->ss_family, SOCK_STREAM, 0);
+	ret = sys(connect(*client, (const void *)ss, sizeof(*ss)));
 	*server = ret ? -1 : accept(listener, NULL, NULL);
 	close(listener);
 	if (ret)
 		return ret;
 	return *server < 0 ? -errno : 0;
+}
+
+static int connected_pair(int family, int *client, int *server)
+{
+	struct sockaddr_storage ss;
+
+	loopback(&ss, family, PORT);
+	return connected_at(&ss, client, server);
 }
 
 static bool readable(int fd)
@@ -1782,9 +1832,621 @@ TEST_F(closing, refused)
 	cb.write_seq++;
 	if (variant->state != CLOSE_WAIT)
 		EXPECT_EQ(-EINVAL, set_cb(self->fd, &cb));
+	/* The time of another state. */
+	cb = self->image.cb;
+	cb.timewait_left = 1;
+	EXPECT_EQ(-EINVAL, set_cb(self->fd, &cb));
 	ASSERT_EQ(0, get_cb(self->fd, &now));
 	EXPECT_TRUE(all_kept(&was, &now));
 	EXPECT_EQ(ESTABLISHED, tcp_state(self->fd));
+}
+
+/* --- what waits after the end -------------------------------------------- */
+
+/* The one entry with these addresses, and the time until its timer runs.
+ *
+ * Return: its state, -ENOENT if there is none, or another error.
+ */
+static int find_entry(const struct image *image, __u32 *left_ms)
+{
+	const struct sockaddr_in6 *local6 = (const void *)&image->local;
+	const struct sockaddr_in6 *peer6 = (const void *)&image->peer;
+	const struct sockaddr_in *local = (const void *)&image->local;
+	const struct sockaddr_in *peer = (const void *)&image->peer;
+	struct {
+		struct nlmsghdr nlh;
+		struct inet_diag_req_v2 req;
+	} msg = {
+		.nlh = {
+			.nlmsg_len = sizeof(msg),
+			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			.nlmsg_flags = NLM_F_REQUEST,
+		},
+		.req = {
+			.sdiag_family = image->local.ss_family,
+			.sdiag_protocol = IPPROTO_TCP,
+			.idiag_states = -1,
+			.id = {
+				.idiag_sport = local->sin_port,
+				.idiag_dport = peer->sin_port,
+				.idiag_cookie = { INET_DIAG_NOCOOKIE,
+						  INET_DIAG_NOCOOKIE },
+			},
+		},
+	};
+	struct inet_diag_sockid *id = &msg.req.id;
+	union {
+		struct nlmsghdr nlh;
+		char buf[4096];
+	} answer;
+	const struct inet_diag_msg *diag = NLMSG_DATA(&answer.nlh);
+	const struct nlmsgerr *error = NLMSG_DATA(&answer.nlh);
+	int fd, ret;
+
+	if (image->local.ss_family == AF_INET6) {
+		memcpy(id->idiag_src, &local6->sin6_addr, 16);
+		memcpy(id->idiag_dst, &peer6->sin6_addr, 16);
+	} else {
+		id->idiag_src[0] = local->sin_addr.s_addr;
+		id->idiag_dst[0] = peer->sin_addr.s_addr;
+	}
+
+	fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+	if (fd < 0)
+		return -errno;
+	ret = sys(send(fd, &msg, sizeof(msg), 0));
+	if (ret > 0)
+		ret = sys(recv(fd, &answer, sizeof(answer), 0));
+	close(fd);
+	if (ret < 0)
+		return ret;
+	if (answer.nlh.nlmsg_type == NLMSG_ERROR)
+		return error->error;
+	/* A listener answers for addresses that are nobody's. */
+	if (diag->id.idiag_dport != peer->sin_port)
+		return -ENOENT;
+	*left_ms = diag->idiag_expires;
+	return diag->idiag_state;
+}
+
+/* A segment, as far as a peer looks at it. */
+struct segment {
+	struct tcphdr tcp;
+	bool has_ts;
+	__u32 tsval;
+	__u32 tsecr;
+};
+
+static void read_timestamps(const unsigned char *opt, int len,
+			    struct segment *segment)
+{
+	__u32 ts[2];
+	int size;
+
+	for (; len > 0; opt += size, len -= size) {
+		size = *opt == OPT_NOP ? 1 : len > 1 ? opt[1] : 0;
+		if (size < 1 || size > len)
+			return;
+		if (*opt != OPT_TIMESTAMP || size != 10)
+			continue;
+		memcpy(ts, opt + 2, sizeof(ts));
+		segment->has_ts = true;
+		segment->tsval = ntohl(ts[0]);
+		segment->tsecr = ntohl(ts[1]);
+	}
+}
+
+static int rcv_wscale(const struct image *image)
+{
+	int i;
+
+	for (i = 0; i < image->nopts; i++)
+		if (image->opts[i].opt_code == OPT_WINDOW)
+			return image->opts[i].opt_val >> 16;
+	return 0;
+}
+
+/* A copy of every segment that comes, for next_segment(). */
+static int watch(const struct image *image)
+{
+	const struct sockaddr_in6 *sin6 = (const void *)&image->local;
+	int family = image->local.ss_family;
+
+	if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr))
+		family = AF_INET;
+	return sys(socket(family, SOCK_RAW, IPPROTO_TCP));
+}
+
+/* The next segment of those that @image's end sends; -ETIMEDOUT if @wait_ms
+ * pass without one.
+ */
+static int next_segment(int fd, const struct image *image, int wait_ms,
+			struct segment *segment)
+{
+	const struct sockaddr_in *local = (const void *)&image->local;
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	socklen_t len = sizeof(int);
+	unsigned char buf[2048];
+	int family, ret, head;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len))
+		return -errno;
+	while (poll(&pfd, 1, wait_ms) == 1) {
+		ret = sys(recv(fd, buf, sizeof(buf), 0));
+		if (ret < 0)
+			return ret;
+		/* Only IPv4 has its header there. */
+		head = family == AF_INET ? (buf[0] & 15) * 4 : 0;
+		if (ret < head + (int)sizeof(segment->tcp))
+			return -EBADMSG;
+		memset(segment, 0, sizeof(*segment));
+		memcpy(&segment->tcp, buf + head, sizeof(segment->tcp));
+		if (segment->tcp.source != local->sin_port)
+			continue;
+		head += sizeof(segment->tcp);
+		read_timestamps(buf + head, ret - head, segment);
+		return 0;
+	}
+	return -ETIMEDOUT;
+}
+
+static __u64 now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * SECOND + ts.tv_nsec / 1000;
+}
+
+/* @fd is read until FIN_WAIT2 into @image, and what it is to become is written
+ * there: the peer's FIN has come, and our acknowledgment got lost. So the FIN
+ * that the peer sends in a test is for us one that it sends again.
+ */
+FIXTURE(time_wait)
+{
+	struct image image;
+	int fd;
+	int peer;
+};
+
+/* @mapped: IPv4 on sockets of IPv6. @unread: bytes in the receive queue. */
+FIXTURE_VARIANT(time_wait)
+{
+	int family;
+	bool mapped;
+	const char *timestamps;
+	int unread;
+};
+
+FIXTURE_VARIANT_ADD(time_wait, ipv4)
+{
+	.family = AF_INET,
+};
+
+FIXTURE_VARIANT_ADD(time_wait, ipv6)
+{
+	.family = AF_INET6,
+};
+
+FIXTURE_VARIANT_ADD(time_wait, mapped)
+{
+	.family = AF_INET6,
+	.mapped = true,
+};
+
+FIXTURE_VARIANT_ADD(time_wait, no_timestamps)
+{
+	.family = AF_INET,
+	.timestamps = "0",
+};
+
+FIXTURE_VARIANT_ADD(time_wait, unread)
+{
+	.family = AF_INET6,
+	.unread = 3000,
+};
+
+#define LEFT_SECONDS 30
+
+FIXTURE_SETUP(time_wait)
+{
+	struct tcp_repair_cb *cb = &self->image.cb;
+	struct sockaddr_storage ss;
+	int err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, set_sysctl("tcp_timestamps", variant->timestamps ? : "1"));
+	loopback(&ss, variant->family, PORT);
+	if (variant->mapped)
+		inet_pton(AF_INET6, "::ffff:127.0.0.1",
+			  &((struct sockaddr_in6 *)&ss)->sin6_addr);
+	ASSERT_EQ(0, connected_at(&ss, &self->peer, &self->fd));
+	ASSERT_EQ(0, exchange(self->fd, self->peer, 0, 1000));
+	ASSERT_EQ(0, write_stream(self->peer, 0, variant->unread));
+	ASSERT_EQ(0, wait_acked(self->peer));
+	ASSERT_EQ(0, sys(shutdown(self->fd, SHUT_WR)));
+	ASSERT_EQ(0, wait_state(self->fd, FIN_WAIT2));
+
+	ASSERT_EQ(0, take(self->fd, &self->image));
+	cb->state = TIME_WAIT;
+	cb->rcv_nxt++;
+	cb->timewait_left = LEFT_SECONDS * SECOND;
+	self->fd = put_queues(&self->image);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(time_wait)
+{
+	close(self->fd);
+	close(self->peer);
+}
+
+/* The entry is there when the mode ends, not before, with the time that is
+ * left; the descriptor is at the end of the stream, and its close is silent.
+ */
+TEST_F(time_wait, entry)
+{
+	struct tcp_repair_cb *was = &self->image.cb, now;
+	struct segment segment;
+	__u32 left_ms;
+	int raw;
+	char c;
+
+	ASSERT_EQ(0, set_cb(self->fd, was));
+	ASSERT_EQ(0, get_cb(self->fd, &now));
+	EXPECT_TRUE(all_kept(was, &now));
+	EXPECT_EQ(CLOSING, find_entry(&self->image, &left_ms));
+	EXPECT_EQ(CLOSING, tcp_state(self->fd));
+
+	raw = watch(&self->image);
+	ASSERT_LE(0, raw);
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	EXPECT_EQ(TIME_WAIT, find_entry(&self->image, &left_ms));
+	EXPECT_GE(LEFT_SECONDS * 1000 + 100, left_ms);
+	EXPECT_LE(LEFT_SECONDS * 1000 - SLACK / 1000, left_ms);
+	EXPECT_EQ(CLOSED, tcp_state(self->fd));
+	EXPECT_EQ(0, tcp_get_int(self->fd, TCP_REPAIR));
+
+	EXPECT_EQ(0, read_stream(self->fd, 0, variant->unread));
+	EXPECT_EQ(0, sys(recv(self->fd, &c, 1, MSG_DONTWAIT)));
+	EXPECT_EQ(-EPIPE, write_stream(self->fd, 0, 1));
+	EXPECT_EQ(0, close(self->fd));
+	self->fd = -1;
+	EXPECT_EQ(TIME_WAIT, find_entry(&self->image, &left_ms));
+	EXPECT_EQ(-ETIMEDOUT, next_segment(raw, &self->image, 0, &segment));
+	close(raw);
+}
+
+/* The peer's FIN comes again: it is acknowledged, with the timestamps of the
+ * connection, and the time begins anew.
+ */
+TEST_F(time_wait, fin_again)
+{
+	struct tcp_repair_cb *was = &self->image.cb;
+	bool has_ts = !variant->timestamps;
+	struct segment segment;
+	__u32 left_ms, window;
+	int raw, err;
+	socklen_t len = sizeof(err);
+
+	ASSERT_EQ(0, set_cb(self->fd, was));
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+	raw = watch(&self->image);
+	ASSERT_LE(0, raw);
+	ASSERT_EQ(0, sys(shutdown(self->peer, SHUT_WR)));
+	ASSERT_EQ(0, next_segment(raw, &self->image, DEADLINE_MS, &segment));
+	close(raw);
+
+	EXPECT_FALSE(!!segment.tcp.rst);
+	EXPECT_TRUE(!!segment.tcp.ack);
+	EXPECT_EQ(was->snd_nxt, ntohl(segment.tcp.seq));
+	EXPECT_EQ(was->rcv_nxt, ntohl(segment.tcp.ack_seq));
+	window = was->rcv_wup + was->rcv_wnd - was->rcv_nxt;
+	EXPECT_EQ(window >> rcv_wscale(&self->image),
+		  ntohs(segment.tcp.window));
+	EXPECT_EQ(has_ts, segment.has_ts);
+	if (has_ts) {
+		EXPECT_EQ(was->ts_recent, segment.tsecr);
+		EXPECT_GT(SLACK / 1000, segment.tsval - was->tsval);
+	}
+
+	EXPECT_EQ(0, wait_state(self->peer, CLOSED));
+	EXPECT_EQ(0, getsockopt(self->peer, SOL_SOCKET, SO_ERROR, &err, &len));
+	EXPECT_EQ(0, err);
+	EXPECT_EQ(TIME_WAIT, find_entry(&self->image, &left_ms));
+	EXPECT_LT(LEFT_SECONDS * 1000 + 100, left_ms);
+}
+
+/* The peer connects again from the same port: the entry makes room, and the
+ * new connection begins behind the old one.
+ */
+TEST_F(time_wait, new_connection)
+{
+	struct tcp_repair_cb *was = &self->image.cb, now;
+	__u32 left_ms;
+	int listener, on = 1;
+
+	ASSERT_EQ(0, set_cb(self->fd, was));
+	/* For the listener. */
+	ASSERT_EQ(0, sys(setsockopt(self->fd, SOL_SOCKET, SO_REUSEADDR, &on,
+				    sizeof(on))));
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	ASSERT_EQ(0, sys(close(self->fd)));
+	listener = listen_at(&self->image.local);
+	ASSERT_LE(0, listener);
+	ASSERT_EQ(0, sys(shutdown(self->peer, SHUT_WR)));
+	ASSERT_EQ(0, wait_state(self->peer, CLOSED));
+	ASSERT_EQ(0, sys(close(self->peer)));
+	ASSERT_EQ(TIME_WAIT, find_entry(&self->image, &left_ms));
+
+	self->peer = socket(variant->family, SOCK_STREAM, 0);
+	ASSERT_LE(0, self->peer);
+	ASSERT_EQ(0, sys(setsockopt(self->peer, SOL_SOCKET, SO_REUSEADDR, &on,
+				    sizeof(on))));
+	ASSERT_EQ(0, sys(bind(self->peer, (void *)&self->image.peer,
+			      sizeof(self->image.peer))));
+	ASSERT_EQ(0, sys(connect(self->peer, (void *)&self->image.local,
+				 sizeof(self->image.local))));
+	self->fd = accept(listener, NULL, NULL);
+	ASSERT_LE(0, self->fd);
+	close(listener);
+	EXPECT_EQ(0, exchange(self->fd, self->peer, 0, 1000));
+	EXPECT_EQ(ESTABLISHED, find_entry(&self->image, &left_ms));
+	ASSERT_EQ(0, wait_acked(self->fd));
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, get_cb(self->fd, &now));
+	/* The entry chooses this; any other sequence number is random. */
+	EXPECT_EQ(was->snd_nxt + 65535 + 2 + 1 + 1000, now.snd_nxt);
+}
+
+/* It goes when its time is over, not earlier. */
+TEST_F(time_wait, ends)
+{
+	const __u64 left = SECOND / 5, tick = SECOND / 50;
+	__u64 begin, end;
+	__u32 left_ms;
+	int state;
+
+	self->image.cb.timewait_left = left;
+	ASSERT_EQ(0, set_cb(self->fd, &self->image.cb));
+	begin = now_us();
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	ASSERT_EQ(0, sys(close(self->fd)));
+	self->fd = -1;
+	do {
+		/* Nobody is told of the end. */
+		poll(NULL, 0, 5);
+		state = find_entry(&self->image, &left_ms);
+		end = now_us();
+	} while (state == TIME_WAIT && end - begin < DEADLINE_MS * 1000ULL);
+	EXPECT_EQ(-ENOENT, state);
+	EXPECT_LE(left - tick, end - begin);
+	EXPECT_GT(left + SLACK, end - begin);
+}
+
+/* A segment that comes while the mode is on makes the entry by itself. */
+TEST_F(time_wait, segment_before)
+{
+	__u32 left_ms;
+
+	ASSERT_EQ(0, set_cb(self->fd, &self->image.cb));
+	ASSERT_EQ(0, sys(shutdown(self->peer, SHUT_WR)));
+	ASSERT_EQ(0, wait_state(self->fd, CLOSED));
+	EXPECT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	EXPECT_EQ(TIME_WAIT, find_entry(&self->image, &left_ms));
+	EXPECT_EQ(0, wait_state(self->peer, CLOSED));
+}
+
+/* A socket that is closed in repair mode was never there. */
+TEST_F(time_wait, taken_back)
+{
+	struct segment segment;
+	__u32 left_ms;
+	int raw;
+
+	raw = watch(&self->image);
+	ASSERT_LE(0, raw);
+	ASSERT_EQ(0, set_cb(self->fd, &self->image.cb));
+	ASSERT_EQ(0, sys(close(self->fd)));
+	self->fd = -1;
+	EXPECT_EQ(-ENOENT, find_entry(&self->image, &left_ms));
+	EXPECT_EQ(-ETIMEDOUT, next_segment(raw, &self->image, 0, &segment));
+	close(raw);
+}
+
+/* No room for an entry: the mode does not end, and can end later. */
+TEST_F(time_wait, no_room)
+{
+	struct tcp_repair_cb was, now;
+	__u32 left_ms;
+
+	ASSERT_EQ(0, set_cb(self->fd, &self->image.cb));
+	ASSERT_EQ(0, get_cb(self->fd, &was));
+	ASSERT_EQ(0, set_sysctl("tcp_max_tw_buckets", "0"));
+	EXPECT_EQ(-ENOBUFS, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	EXPECT_EQ(-ENOBUFS, tcp_set_int(self->fd, TCP_REPAIR,
+					TCP_REPAIR_OFF_NO_WP));
+	EXPECT_EQ(CLOSING, tcp_state(self->fd));
+	ASSERT_EQ(0, get_cb(self->fd, &now));
+	EXPECT_TRUE(all_kept(&was, &now));
+	ASSERT_EQ(0, set_sysctl("tcp_max_tw_buckets", "1"));
+	EXPECT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	EXPECT_EQ(TIME_WAIT, find_entry(&self->image, &left_ms));
+}
+
+/* Values that are not accepted, one at a time, on top of one that is. */
+TEST_F(time_wait, refused)
+{
+	const struct {
+		const char *name;
+		__u64 val;
+	} rows[] = {
+		{ "timewait_left", 0 },
+		{ "timewait_left", 60 * SECOND + 1 },
+		{ "timewait_left", 0xffffffff },
+		{ "rcv_nxt", self->image.cb.rcv_nxt - 1 },
+		{ "rcv_nxt", self->image.cb.rcv_nxt + 1 },
+		{ "snd_nxt", self->image.cb.snd_nxt - 1 },
+		{ "snd_nxt", self->image.cb.snd_nxt + 1 },
+		{ "snd_una", self->image.cb.snd_una - 1 },
+		{ "write_seq", self->image.cb.write_seq + 1 },
+		{ "rto_left", 1 },
+		{ "state", FIN_WAIT2 },
+		{ "state", CLOSING },
+		{ "state", LAST_ACK },
+	};
+	struct tcp_repair_cb cb, was, now;
+	__u32 left_ms;
+	int i;
+
+	ASSERT_EQ(0, get_cb(self->fd, &was));
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		cb = self->image.cb;
+		put_value(&cb, member(rows[i].name), rows[i].val);
+		EXPECT_EQ(-EINVAL, set_cb(self->fd, &cb))
+			TH_LOG("%s %#llx", rows[i].name, rows[i].val);
+	}
+	/* There is nothing to echo. */
+	cb = self->image.cb;
+	cb.ts_recent = 1;
+	if (variant->timestamps)
+		EXPECT_EQ(-EINVAL, set_cb(self->fd, &cb));
+
+	ASSERT_EQ(0, get_cb(self->fd, &now));
+	EXPECT_TRUE(all_kept(&was, &now));
+	EXPECT_EQ(ESTABLISHED, tcp_state(self->fd));
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+	EXPECT_EQ(-EPERM, set_cb(self->fd, &self->image.cb));
+	EXPECT_EQ(ESTABLISHED, find_entry(&self->image, &left_ms));
+
+	/* The row that the others differ from; only once. */
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, set_cb(self->fd, &self->image.cb));
+	EXPECT_EQ(-ENOTCONN, set_cb(self->fd, &self->image.cb));
+}
+
+/* --- how much of the time is left ---------------------------------------- */
+
+FIXTURE(time_left)
+{
+	struct image image;
+	int fd;
+};
+
+/* What is left of @left after @pause; without COUNT_PAUSE no more of the pause
+ * counts than a round trip, and there was none. TCP_LINGER2 is where it is kept
+ * until the mode ends: @linger2 is set meanwhile, and does no harm.
+ */
+FIXTURE_VARIANT(time_left)
+{
+	__u32 left;
+	__u32 flags;
+	__u64 pause;
+	int linger2;
+	__u32 seconds;
+};
+
+FIXTURE_VARIANT_ADD(time_left, longest)
+{
+	.left = 60 * SECOND,
+	.seconds = 60,
+};
+
+FIXTURE_VARIANT_ADD(time_left, not_counted)
+{
+	.left = 40 * SECOND,
+	.pause = 20 * SECOND,
+	.seconds = 40,
+};
+
+FIXTURE_VARIANT_ADD(time_left, counted)
+{
+	.left = 40 * SECOND,
+	.flags = TCP_REPAIR_CB_COUNT_PAUSE,
+	.pause = 20 * SECOND,
+	.seconds = 20,
+};
+
+FIXTURE_VARIANT_ADD(time_left, shortest)
+{
+	.left = 1,
+};
+
+FIXTURE_VARIANT_ADD(time_left, over)
+{
+	.left = 40 * SECOND,
+	.flags = TCP_REPAIR_CB_COUNT_PAUSE,
+	.pause = DAY,
+};
+
+FIXTURE_VARIANT_ADD(time_left, linger2_longer)
+{
+	.left = 20 * SECOND,
+	.linger2 = 100,
+	.seconds = 60,
+};
+
+FIXTURE_VARIANT_ADD(time_left, linger2_none)
+{
+	.left = 20 * SECOND,
+	.linger2 = -1,
+};
+
+FIXTURE_SETUP(time_left)
+{
+	struct tcp_repair_cb *cb = &self->image.cb;
+	int err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	loopback(&self->image.local, AF_INET, PORT);
+	loopback(&self->image.peer, AF_INET, LONELY_PEER);
+	self->fd = repair_lonely();
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, get_cb(self->fd, cb));
+	cb->state = TIME_WAIT;
+	cb->rcv_nxt++;
+	cb->snd_nxt++;
+	cb->snd_una++;
+	cb->write_seq++;
+	cb->snd_sml++;
+	cb->pushed_seq++;
+	cb->snd_up++;
+	cb->rtt_seq++;
+	cb->rcv_mwnd_seq++;
+}
+
+FIXTURE_TEARDOWN(time_left)
+{
+	close(self->fd);
+}
+
+TEST_F(time_left, told)
+{
+	struct tcp_repair_cb *cb = &self->image.cb;
+	__u32 left_ms, most = variant->seconds * 1000 + 100;
+	int state;
+
+	cb->timewait_left = variant->left;
+	cb->flags = variant->flags;
+	cb->pause = variant->pause;
+	ASSERT_EQ(0, set_cb(self->fd, cb));
+	if (variant->linger2)
+		ASSERT_EQ(0, tcp_set_int(self->fd, TCP_LINGER2,
+					 variant->linger2));
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP));
+	state = find_entry(&self->image, &left_ms);
+	/* What is over can be gone already. */
+	if (state == -ENOENT && !variant->seconds)
+		return;
+	ASSERT_EQ(TIME_WAIT, state);
+	EXPECT_GE(most, left_ms);
+	EXPECT_LT(most, left_ms + SLACK / 1000);
 }
 
 /* --- clock --------------------------------------------------------------- */

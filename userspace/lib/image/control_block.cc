@@ -149,7 +149,8 @@ constexpr Field kFields[] = {
 
 #undef SOCKREPAIR_FIELD
 
-constexpr std::size_t kReserved = sizeof(tcp_repair_cb::reserved);
+// The reserved bytes, and timewait_left behind them: of TIME_WAIT, which no socket is in.
+constexpr std::size_t kReserved = sizeof(tcp_repair_cb) - offsetof(tcp_repair_cb, reserved);
 constexpr std::size_t kHead = offsetof(tcp_repair_cb, age_data_rcvd);
 
 // A member that is added to the structure breaks this until it has a row.

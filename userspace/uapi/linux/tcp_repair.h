@@ -135,7 +135,7 @@
  * @last_seg_size: size of the last one, 0: none
  *
  * @state: TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSE_WAIT,
- *	TCP_CLOSING or TCP_LAST_ACK
+ *	TCP_CLOSING, TCP_LAST_ACK or TCP_TIME_WAIT
  * @ca_state: reported: enum tcp_ca_state
  * @timer: reported: 1 retransmission, 3 window probe, 5 loss probe, 6
  *	reordering, 0 none
@@ -143,7 +143,7 @@
  * @backoff: times that the timeout has been doubled
  * @probes_out: probes without an answer
  * @keepalive_probes: TCP_KEEPCNT, 0: the sysctl's
- * @ack_pending: 1 owed, 4 data was pushed, 8 twice
+ * @ack_pending: 1 owed, 4 data was pushed, 8 twice, 16 the next one at once
  * @ack_quick: acknowledgments that will not be delayed
  * @ack_pingpong: how interactive the connection is
  * @ack_retry: acknowledgments for which there was no memory
@@ -163,6 +163,8 @@
  * @prev_ecnfield: AccECN: ECN field of the last segment received
  * @received_ce_pending: AccECN: marks not told yet
  * @reserved: 0
+ * @timewait_left: until TCP_TIME_WAIT ends, 1 to 60000000 microseconds; 0 in
+ *	all other states
  *
  * Argument of getsockopt() and setsockopt(SOL_TCP, TCP_REPAIR_CB). Ages, times
  * left and intervals are microseconds, %TCP_REPAIR_CB_NONE where it says
@@ -302,7 +304,9 @@ struct tcp_repair_cb {
 	__u8		est_ecnfield;
 	__u8		prev_ecnfield;
 	__u8		received_ce_pending;
-	__u8		reserved[10];
+	__u8		reserved[6];
+
+	__u32		timewait_left;
 };
 
 #endif /* _UAPI_LINUX_TCP_REPAIR_H */
