@@ -132,4 +132,41 @@ Result<void> list_inet_sockets(const Fd& netlink, const DiagFilter& filter,
   }
 }
 
+Result<bool> destroy_inet_socket(const Fd& netlink, int protocol, const inet_diag_msg& body) {
+  constexpr char kWhat[] = "sock_diag, SOCK_DESTROY";
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 body;
+  } request{};
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = SOCK_DESTROY;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+  request.body.sdiag_family = body.idiag_family;
+  request.body.sdiag_protocol = static_cast<std::uint8_t>(protocol);
+  request.body.id = body.id;
+  iovec part{&request, sizeof(request)};
+  msghdr sent{};
+  sent.msg_iov = &part;
+  sent.msg_iovlen = 1;
+  SOCKREPAIR_TRY(sys::sendmsg(netlink.get(), sent, 0));
+
+  struct {
+    nlmsghdr header;
+    nlmsgerr body;
+    std::uint8_t rest[1024];
+  } answer{};
+  iovec room{&answer, sizeof(answer)};
+  msghdr received{};
+  received.msg_iov = &room;
+  received.msg_iovlen = 1;
+  SOCKREPAIR_TRY_ASSIGN(std::size_t size, sys::recvmsg(netlink.get(), received, 0));
+  if (size < NLMSG_LENGTH(sizeof(answer.body)) || answer.header.nlmsg_type != NLMSG_ERROR)
+    return Error{EPROTO, std::string(kWhat) + ": answer is cut"};
+  const int code = -answer.body.error;
+  // Gone, or gone and another one in its place.
+  if (code == ENOENT || code == ESTALE) return false;
+  if (code != 0) return Error{code, kWhat};
+  return true;
+}
+
 }  // namespace sockrepair::internal

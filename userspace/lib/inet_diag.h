@@ -72,6 +72,12 @@ Result<Fd> open_inet_diag();
 Result<void> list_inet_sockets(const Fd& netlink, const DiagFilter& filter,
                                const std::function<Result<void>(const DiagEntry&)>& each);
 
+// SOCK_DESTROY of the socket that was listed with `body`, which is not mistaken for another one
+// that has its names by now. Whether it was there.
+//
+// EOPNOTSUPP: the kernel cannot. EPERM: takes CAP_NET_ADMIN. Not to be called while a list is read.
+Result<bool> destroy_inet_socket(const Fd& netlink, int protocol, const inet_diag_msg& body);
+
 }  // namespace sockrepair::internal
 
 #endif  // SOCKREPAIR_LIB_INET_DIAG_H_
