@@ -175,6 +175,18 @@ Result<void> probe_control_block() {
   });
 }
 
+// A socket without keys has ENOENT to say where the kernel knows them.
+Result<void> probe_tcp_ao() {
+  return internal::no_throw([]() -> Result<void> {
+    SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
+    std::array<char, 48> nothing{};
+    Result<socklen_t> got =
+        sys::getsockopt_bytes(fd.get(), IPPROTO_TCP, TCP_AO_INFO, nothing.data(), nothing.size());
+    if (!got && got.error().code != ENOENT) return got.error();
+    return sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_REPAIR, 1);
+  });
+}
+
 Result<void> probe_connection_lock() {
   return internal::no_throw([]() -> Result<void> {
     SOCKREPAIR_TRY(ConnectionLock::create());
@@ -217,6 +229,8 @@ constexpr Feature kFeatures[] = {
      "are "
      "refused",
      probe_control_block},
+    {"tcp-ao", "TCP_AO_REPAIR, Linux 6.7 with CONFIG_TCP_AO, with CAP_NET_ADMIN",
+     "sockets with TCP-AO keys are not restored here", probe_tcp_ao},
     {"connection-lock", "nftables with owned tables, Linux 5.12, and libnftables.so.1",
      "segments of connections have to be dropped by other means (--no-lock), or peers get a reset",
      probe_connection_lock},

@@ -11,6 +11,7 @@
 
 #include "inet_socket.h"
 #include "option_codec.h"
+#include "tcp_ao.h"
 #include "tcp_repair_calls.h"
 #include "try.h"
 
@@ -176,7 +177,9 @@ Result<void> check_tcp_socket(const TcpSocket& socket) {
   SOCKREPAIR_TRY(check_interfaces(socket.interfaces));
   SOCKREPAIR_TRY(check_option_values(socket.options));
   if (socket.connection) SOCKREPAIR_TRY(check_connection(socket));
-  return {};
+  if (!socket.ao) return {};
+  return check_tcp_ao(*socket.ao, socket.domain,
+                      socket.connection ? &socket.peer->address : nullptr);
 }
 
 Result<void> check_tcp_restore_options(const TcpRestoreOptions& options) {

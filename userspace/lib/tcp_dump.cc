@@ -21,6 +21,7 @@
 #include "sock_diag.h"
 #include "sockrepair/syscall.h"
 #include "sockrepair/tcp_socket.h"
+#include "tcp_ao.h"
 #include "tcp_repair_calls.h"
 #include "try.h"
 #include "uapi.h"
@@ -116,6 +117,7 @@ class Dumper {
     look_around();
     SOCKREPAIR_TRY(refuse_extensions());
     SOCKREPAIR_TRY(refuse_state());
+    SOCKREPAIR_TRY_ASSIGN(socket_.ao, internal::read_tcp_ao(fd_));
 
     SOCKREPAIR_TRY_ASSIGN(OptionsRead options, read_socket_options(fd_));
     socket_.options = std::move(options.values);
@@ -200,11 +202,6 @@ class Dumper {
         sys::getsockopt_bytes(fd_, SOL_TCP, TCP_ULP, ulp.data(), ulp.size() - 1);
     if (length && *length > 0 && ulp[0] != '\0')
       return refuse(EOPNOTSUPP, "TCP_ULP", std::string(ulp.data()) + ", cannot be carried");
-
-    // struct tcp_ao_info_opt, of which nothing is looked at: it is there or not.
-    std::array<std::uint64_t, 8> ao{};
-    if (sys::getsockopt_bytes(fd_, SOL_TCP, TCP_AO_INFO, ao.data(), kAuthenticationInfoSize))
-      return refuse(EOPNOTSUPP, "TCP_AO_INFO", "the socket has TCP-AO keys, cannot be carried");
 
     if (seen_ && seen_->md5)
       return refuse(EOPNOTSUPP, "TCP_MD5SIG", "the socket has keys, which cannot be read");
@@ -331,14 +328,16 @@ class Dumper {
     return {};
   }
 
-  // Both queues and the sequence numbers that belong to them, of one moment. The control block is
-  // read last: reading the receive queue can send an acknowledgment that was owed.
+  // Both queues and the sequence numbers that belong to them, also those of TCP-AO, of one moment.
+  // The control block is read last: reading the receive queue can send an acknowledgment that was
+  // owed.
   Result<void> read_queues() {
     SOCKREPAIR_TRY_ASSIGN(TcpExtent extent, read_state());
     Error last{EAGAIN, "the connection goes on"};
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       Result<void> read = read_bytes(extent);
-      if (read && extent.received() == 0 && extent.queued() == 0) return keep(extent);
+      if (read && extent.received() == 0 && extent.queued() == 0 && !socket_.ao)
+        return keep(extent);
       if (!read && read.error().code != EAGAIN) return read;
       if (!read) last = read.error();
       SOCKREPAIR_TRY_ASSIGN(TcpExtent after, read_state());
@@ -387,6 +386,9 @@ class Dumper {
     }
     if (extent.queued() != 0) {
       SOCKREPAIR_TRY_ASSIGN(connection.send_queue, internal::peek_send_queue(fd_, extent.queued()));
+    }
+    if (socket_.ao) {
+      SOCKREPAIR_TRY_ASSIGN(socket_.ao->sequence, internal::read_tcp_ao_sequence(fd_));
     }
     return {};
   }
@@ -471,6 +473,9 @@ class Dumper {
     internal::add_interfaces_of(fd_, socket_.options, socket_.interfaces);
     if (socket_.local) internal::add_interface(fd_, socket_.local->scope, socket_.interfaces);
     if (socket_.peer) internal::add_interface(fd_, socket_.peer->scope, socket_.interfaces);
+    if (!socket_.ao) return;
+    for (const TcpAoKey& key : socket_.ao->keys)
+      internal::add_interface(fd_, key.ifindex.value_or(0), socket_.interfaces);
   }
 
   std::string why_unseen() const {
@@ -480,9 +485,6 @@ class Dumper {
   void lose(const char* subject, std::string what) {
     socket_.losses.push_back(loss_of(subject, std::move(what)));
   }
-
-  // struct tcp_ao_info_opt
-  static constexpr socklen_t kAuthenticationInfoSize = 48;
 
   enum ControlBlock { kUnknown, kPresent, kAbsent };
 

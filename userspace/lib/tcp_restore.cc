@@ -20,6 +20,7 @@
 #include "option_codec.h"
 #include "sockrepair/syscall.h"
 #include "sockrepair/tcp_socket.h"
+#include "tcp_ao.h"
 #include "tcp_check.h"
 #include "tcp_repair_calls.h"
 #include "try.h"
@@ -196,6 +197,7 @@ class Restorer {
     SOCKREPAIR_TRY_ASSIGN(restored_.fd, sys::socket(socket_.domain, type, IPPROTO_TCP));
     fd_ = restored_.fd.get();
 
+    SOCKREPAIR_TRY(add_keys());
     SOCKREPAIR_TRY(apply(OptionMoment::kBeforeBind, OptionMoment::kBeforeBind));
     if (is_connected(socket_.state)) return connection();
     if (socket_.state == TcpState::kSynSent) return syn_sent();
@@ -218,6 +220,40 @@ class Restorer {
                           apply_socket_options(fd_, socket_.options, how));
     internal::append(restored_.losses, std::move(losses));
     return {};
+  }
+
+  // --- TCP-AO ---
+
+  // connect(2) takes a socket that has its keys, and forgets those that are not for the peer.
+  Result<void> add_keys() {
+    if (!socket_.ao) return {};
+    std::vector<TcpAoKey> keys = socket_.ao->keys;
+    for (TcpAoKey& key : keys)
+      if (key.prefix == 8 * key.address.size()) key.address = rewritten(key.address, options_);
+    if (socket_.connection) {
+      TcpAo here = *socket_.ao;
+      here.keys = keys;
+      const IpAddress peer = rewritten(socket_.peer->address, options_);
+      SOCKREPAIR_TRY(internal::check_tcp_ao(here, socket_.domain, &peer));
+    }
+    SOCKREPAIR_TRY(internal::add_tcp_ao_keys(fd_, socket_.domain, keys, socket_.interfaces));
+    if (std::any_of(keys.begin(), keys.end(),
+                    [](const TcpAoKey& key) { return key.good != 0 || key.bad != 0; }))
+      lose("ao, keys", "the segments that were counted for each of them: no call sets that");
+    return socket_.connection ? Result<void>() : internal::write_tcp_ao_info(fd_, *socket_.ao);
+  }
+
+  // What connect(2) and the queues have changed, or have counted.
+  Result<void> signatures() {
+    if (!socket_.ao) return {};
+    SOCKREPAIR_TRY_ASSIGN(std::optional<TcpAo> got, internal::read_tcp_ao(fd_));
+    const std::size_t left = got ? got->keys.size() : 0;
+    if (left != socket_.ao->keys.size())
+      return refuse(EKEYREJECTED, "ao, keys",
+                    std::to_string(socket_.ao->keys.size()) + ", of which " + std::to_string(left) +
+                        " are for the peer and the interface here, must be all");
+    SOCKREPAIR_TRY(internal::write_tcp_ao_sequence(fd_, *socket_.ao->sequence));
+    return internal::write_tcp_ao_info(fd_, *socket_.ao);
   }
 
   // --- without a connection ---
@@ -299,6 +335,8 @@ class Restorer {
     const std::string names = peer.to_string() + " from " + local_.to_string();
     if (error.code == EADDRNOTAVAIL)
       return refuse(error.code, "peer", names + ", a connection with these addresses is here");
+    if (error.code == EKEYREJECTED)
+      return refuse(error.code, "peer", names + ", none of the keys in ao is for it");
     return refuse(error.code, "peer", names + ", needs a route");
   }
 
@@ -387,6 +425,7 @@ class Restorer {
     if (!use_block) SOCKREPAIR_TRY(clock());
     SOCKREPAIR_TRY(queues());
     SOCKREPAIR_TRY(use_block ? control_block() : window());
+    SOCKREPAIR_TRY(signatures());
     if (!options_.segments_dropped)
       SOCKREPAIR_TRY(sys::setsockopt(fd_, SOL_SOCKET, SO_DETACH_FILTER, 0));
     SOCKREPAIR_TRY(apply(OptionMoment::kAfterQueues, OptionMoment::kAfterQueues));

@@ -114,6 +114,31 @@ std::string connection_text(const TcpConnection& connection) {
   return text;
 }
 
+// Never the bytes of a key.
+std::string ao_text(const TcpAo& ao) {
+  const TcpAoCounters& counters = ao.counters;
+  std::string text = line("ao", std::to_string(ao.keys.size()) + " keys" +
+                                    (ao.required ? ", signatures are required" : "") +
+                                    (ao.accept_icmps ? ", ICMP errors are accepted" : ""));
+  for (const TcpAoKey& key : ao.keys)
+    text += line("ao key " + key.name(),
+                 std::to_string(key.key.size()) + " bytes, signatures of " +
+                     std::to_string(key.maclen) + " bytes" +
+                     (key.exclude_options ? " without options" : "") +
+                     (key.ifindex ? ", interface " + std::to_string(*key.ifindex) : "") +
+                     (key.current ? ", current" : "") + (key.next ? ", next" : ""));
+  if (ao.sequence)
+    text += line("ao sequence", "sent from " + std::to_string(ao.sequence->snt_isn) + ", " +
+                                    std::to_string(ao.sequence->snd_sne) +
+                                    " times around; received from " +
+                                    std::to_string(ao.sequence->rcv_isn) + ", " +
+                                    std::to_string(ao.sequence->rcv_sne) + " times around");
+  return text + line("ao segments", std::to_string(counters.good) + " good, " +
+                                        std::to_string(counters.bad) + " bad, " +
+                                        std::to_string(counters.key_not_found) + " of no key, " +
+                                        std::to_string(counters.required) + " not signed");
+}
+
 }  // namespace
 
 std::string tcp_state_name(TcpState state) {
@@ -149,6 +174,7 @@ std::string TcpSocket::describe() const {
   for (const InterfaceName& row : interfaces)
     text += line("interface " + std::to_string(row.index), row.name);
   if (connection) text += connection_text(*connection);
+  if (ao) text += ao_text(*ao);
   for (const Loss& loss : losses) text += line("loss", loss.describe());
   for (const sockrepair::SocketOption& row : socket_options())
     if (row.reading == OptionReading::kHidden && row.tcp_moment != OptionMoment::kNever &&
@@ -164,6 +190,7 @@ TcpSocket without_connection(const TcpSocket& socket) {
   over.peer.reset();
   over.peer_flowinfo = 0;
   over.connection.reset();
+  if (over.ao) over.ao->sequence.reset();
   over.syn_sequence.reset();
   over.receive_shutdown = over.send_shutdown = true;
   // What the end of the connection has taken away again.

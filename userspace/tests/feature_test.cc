@@ -81,7 +81,7 @@ TEST_P(RightTest, IsMissedWithoutCapabilities) {
 INSTANTIATE_TEST_SUITE_P(All, RightTest,
                          ::testing::Values("udp-send-queue", "udp-receive-queue", "transparent",
                                            "ptrace", "socket-netns", "tcp-repair",
-                                           "tcp-control-block", "connection-lock"),
+                                           "tcp-control-block", "tcp-ao", "connection-lock"),
                          [](const auto& test) {
                            std::string name = test.param;
                            for (char& c : name) c = c == '-' ? '_' : c;

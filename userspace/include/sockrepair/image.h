@@ -105,7 +105,9 @@ class ImageWriter {
   // For `path`. A symbolic link is followed: the file that it names is replaced. The directory has
   // to exist and to be writable.
   static Result<ImageWriter> create(const std::string& path);
-  // To the descriptor `fd`, which stays the caller's and must stay open until finish().
+  // To the descriptor `fd`, which stays the caller's and must stay open until finish(). Keys of
+  // TCP-AO are not written to a file that has a name and that group or others have any right to:
+  // EACCES of add().
   static Result<ImageWriter> to_descriptor(int fd);
 
   ImageWriter(ImageWriter&&) noexcept;

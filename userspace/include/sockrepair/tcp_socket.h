@@ -16,6 +16,7 @@
 #include "sockrepair/restored_socket.h"
 #include "sockrepair/result.h"
 #include "sockrepair/socket_options.h"
+#include "sockrepair/tcp_ao.h"
 
 // A whole TCP socket, with the connection that it has: read out of one process, made again in the
 // same or another one, without the peer noticing.
@@ -180,12 +181,16 @@ struct TcpSocket {
   // There if and only if is_connected(state).
   std::optional<TcpConnection> connection;
 
+  // TCP-AO, with the bytes of its keys: SECRETS. Empty: it is not used.
+  std::optional<TcpAo> ao;
+
   // What is not in this value although the socket has, or may have, it.
   std::vector<Loss> losses;
 
   bool operator==(const TcpSocket&) const = default;
 
-  // Several lines for a person, "name: value\n" each; queues with their number of bytes only.
+  // Several lines for a person, "name: value\n" each; queues and keys with their number of bytes
+  // only.
   std::string describe() const;
 };
 
@@ -235,8 +240,8 @@ struct TcpDumpOptions {
 // A socket that cannot be carried is refused by name before anything is changed, not even for a
 // moment:
 //   * EPROTONOSUPPORT: not a TCP socket of AF_INET or AF_INET6; MPTCP and SMC are not.
-//   * EOPNOTSUPP: TCP-MD5 or TCP-AO keys, an upper layer protocol (kTLS), a closing state on a
-//     kernel without TCP_REPAIR_CB, TcpState that has no descriptor.
+//   * EOPNOTSUPP: TCP-MD5 keys, an upper layer protocol (kTLS), a closing state on a kernel without
+//     TCP_REPAIR_CB, TcpState that has no descriptor.
 //   * EBUSY: connections wait for accept(2), see TcpDumpOptions::accept_queue.
 //   * EPERM: TCP_REPAIR takes CAP_NET_ADMIN in the user namespace of the socket's network
 //   namespace.
@@ -254,7 +259,8 @@ enum class TcpCongestion : std::uint8_t {
   kSkip,    // as for a new connection
 };
 
-// An address to be replaced, in `local` and `peer`.
+// An address to be replaced, in `local` and `peer`, and in keys of TCP-AO that are for it alone. It
+// is signed, so a peer that uses TCP-AO has to be restored with the same rewrites.
 struct AddressRewrite {
   IpAddress from;
   IpAddress to;  // of the same family
@@ -311,7 +317,8 @@ struct RestoredTcpSocket : RestoredSocket {
 // option, its value and what it needs:
 //   * EADDRINUSE, EADDRNOTAVAIL, EACCES of bind(2): `local`.
 //   * EADDRNOTAVAIL of connect(2): `peer`, a socket with these addresses exists here.
-//   * EOPNOTSUPP: `state` needs a control block and TCP_REPAIR_CB.
+//   * EOPNOTSUPP: `state` needs a control block and TCP_REPAIR_CB, `ao` a kernel with
+//   CONFIG_TCP_AO.
 //   * EPERM: TCP_REPAIR takes CAP_NET_ADMIN.
 //   * interfaces are found by name; one that is missing makes what refers to it refused.
 //

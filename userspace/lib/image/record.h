@@ -28,7 +28,7 @@ using Bytes = std::vector<std::uint8_t>;
 inline constexpr std::array<std::uint8_t, 8> kImageMagic = {0x89, 'S', 'K', 'R',
                                                             'I',  'M', 'G', '\n'};
 inline constexpr std::uint16_t kImageMajor = 1;
-inline constexpr std::uint16_t kImageMinor = 1;
+inline constexpr std::uint16_t kImageMinor = 2;
 
 inline constexpr std::size_t kImageHeaderSize = 16;
 inline constexpr std::size_t kRecordHeadSize = 12;

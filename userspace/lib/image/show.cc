@@ -35,11 +35,16 @@ const std::string& member_name(int number) {
   return Table<Struct>::Message::descriptor()->FindFieldByNumber(number)->name();
 }
 
-// Whether a row is for a member that is bytes to everybody else, and is shown by its own members.
+// Whether a row is for a member that is not shown as it is: the control block is bytes to everybody
+// else, and is shown by its own members; a key is nobody's to see.
 template <typename Struct>
 constexpr bool shown_apart(int number) {
-  return std::is_same_v<Struct, TcpConnection> &&
-         number == image::TcpConnection::kControlBlockFieldNumber;
+  if constexpr (std::is_same_v<Struct, TcpConnection>)
+    return number == image::TcpConnection::kControlBlockFieldNumber;
+  else if constexpr (std::is_same_v<Struct, TcpAoKey>)
+    return number == image::TcpAoKey::kKeyFieldNumber;
+  else
+    return false;
 }
 
 // function(name, value) for every member that has a row.
@@ -154,6 +159,9 @@ void add_more(Json* object, const SendQueue& value) {
 }
 void add_more(Json* object, const ReceivedDatagram& value) {
   (*object)["payload"] = hex(value.payload);
+}
+void add_more(Json* object, const TcpAoKey& value) {
+  (*object)["key_bytes"] = value.key.size();
 }
 void add_more(Json* object, const TcpConnection& value) {
   (*object)["receive_queue"] = hex(value.receive_queue);
@@ -313,6 +321,12 @@ std::string text(const TcpScales& value) {
 std::string text(const TcpWindow& value) {
   return numbers_text(value);
 }
+std::string text(const TcpAoCounters& value) {
+  return numbers_text(value);
+}
+std::string text(const TcpAoSequence& value) {
+  return numbers_text(value);
+}
 std::string text(const Endpoint& value) {
   return value.to_string();
 }
@@ -328,6 +342,10 @@ std::string text(const OptionValue& value) {
 }
 std::string text(const Membership& value) {
   return printable(value.describe());
+}
+std::string text(const TcpAoKey& value) {
+  return printable(value.name()) + ", " + std::to_string(value.key.size()) + " bytes" +
+         (value.current ? ", current" : "") + (value.next ? ", next" : "");
 }
 std::string text(const InterfaceName& value) {
   return std::to_string(value.index) + " is " + printable(value.name);
@@ -357,6 +375,8 @@ void print_member(std::ostream& out, const std::string& indent, const std::strin
 // A block of its own, see print_queues_text().
 void print_member(std::ostream&, const std::string&, const std::string&,
                   const std::optional<TcpConnection>&) {}
+void print_member(std::ostream&, const std::string&, const std::string&,
+                  const std::optional<TcpAo>&) {}
 template <typename T>
 requires(!std::same_as<T, std::uint8_t>) void print_member(std::ostream& out,
                                                            const std::string& indent,
@@ -425,8 +445,12 @@ void print_queues_text(std::ostream& out, const UdpSocket& socket) {
 }
 
 void print_queues_text(std::ostream& out, const TcpSocket& socket) {
-  if (!socket.connection) return;
   const std::string indent = kSocketIndent;
+  if (socket.ao) {
+    out << indent << "TCP-AO, keys are not shown:\n";
+    print_lines(out, indent + "  ", *socket.ao);
+  }
+  if (!socket.connection) return;
   const TcpConnection& connection = *socket.connection;
   print_payload(out, indent, "receive queue", connection.receive_queue);
   print_payload(out, indent, "send queue", connection.send_queue);

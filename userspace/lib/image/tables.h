@@ -360,6 +360,62 @@ struct Table<TcpConnection> {
   };
 };
 
+template <>
+struct Table<TcpAoKey> {
+  using Message = image::TcpAoKey;
+  static constexpr auto rows =
+      std::make_tuple(row(&TcpAoKey::address, Message::kAddressFieldNumber),
+                      row(&TcpAoKey::prefix, Message::kPrefixFieldNumber, {0, 128}),
+                      row(&TcpAoKey::ifindex, Message::kIfindexFieldNumber, {0, kIfindexMax}),
+                      row(&TcpAoKey::sndid, Message::kSndidFieldNumber),
+                      row(&TcpAoKey::rcvid, Message::kRcvidFieldNumber),
+                      row(&TcpAoKey::maclen, Message::kMaclenFieldNumber, {1, 16}),
+                      row(&TcpAoKey::exclude_options, Message::kExcludeOptionsFieldNumber),
+                      row(&TcpAoKey::algorithm, Message::kAlgorithmFieldNumber, {1, 63}),
+                      row(&TcpAoKey::key, Message::kKeyFieldNumber, {0, 80}),
+                      row(&TcpAoKey::current, Message::kCurrentFieldNumber),
+                      row(&TcpAoKey::next, Message::kNextFieldNumber),
+                      row(&TcpAoKey::good, Message::kGoodFieldNumber),
+                      row(&TcpAoKey::bad, Message::kBadFieldNumber));
+  static constexpr NoRules rules{};
+};
+
+template <>
+struct Table<TcpAoCounters> {
+  using Message = image::TcpAoCounters;
+  static constexpr auto rows =
+      std::make_tuple(row(&TcpAoCounters::good, Message::kGoodFieldNumber),
+                      row(&TcpAoCounters::bad, Message::kBadFieldNumber),
+                      row(&TcpAoCounters::key_not_found, Message::kKeyNotFoundFieldNumber),
+                      row(&TcpAoCounters::required, Message::kRequiredFieldNumber),
+                      row(&TcpAoCounters::dropped_icmp, Message::kDroppedIcmpFieldNumber));
+  static constexpr NoRules rules{};
+};
+
+template <>
+struct Table<TcpAoSequence> {
+  using Message = image::TcpAoSequence;
+  static constexpr auto rows =
+      std::make_tuple(row(&TcpAoSequence::snt_isn, Message::kSntIsnFieldNumber),
+                      row(&TcpAoSequence::rcv_isn, Message::kRcvIsnFieldNumber),
+                      row(&TcpAoSequence::snd_sne, Message::kSndSneFieldNumber),
+                      row(&TcpAoSequence::rcv_sne, Message::kRcvSneFieldNumber));
+  static constexpr NoRules rules{};
+};
+
+// What keys have to be together is the library's: see check_tcp_ao().
+template <>
+struct Table<TcpAo> {
+  using Message = image::TcpAo;
+  static constexpr auto rows =
+      std::make_tuple(row(&TcpAo::keys, Message::kKeysFieldNumber, {0, 4096}),
+                      row(&TcpAo::required, Message::kRequiredFieldNumber),
+                      row(&TcpAo::accept_icmps, Message::kAcceptIcmpsFieldNumber),
+                      row(&TcpAo::counters, Message::kCountersFieldNumber),
+                      row(&TcpAo::sequence, Message::kSequenceFieldNumber));
+  static constexpr NoRules rules{};
+};
+
 // Without queues and losses.
 template <>
 struct Table<TcpSocket> {
@@ -385,7 +441,8 @@ struct Table<TcpSocket> {
       row(&TcpSocket::reuseport_rank, Message::kReuseportRankFieldNumber),
       row(&TcpSocket::options, Message::kOptionsFieldNumber, {0, 1024}),
       row(&TcpSocket::interfaces, Message::kInterfacesFieldNumber, {0, 4096}),
-      row(&TcpSocket::connection, Message::kConnectionFieldNumber));
+      row(&TcpSocket::connection, Message::kConnectionFieldNumber),
+      row(&TcpSocket::ao, Message::kAoFieldNumber));
   static constexpr Rule<TcpSocket> rules[] = {
       {Message::kDomainFieldNumber, has_domain<TcpSocket>, kMustBeDomain},
       {Message::kLocalFieldNumber, has_local_of_domain<TcpSocket>, kMustBeOfDomain},
@@ -570,6 +627,10 @@ static_assert(member_count<TcpScales>() == row_count<TcpScales>());
 static_assert(member_count<TcpWindow>() == row_count<TcpWindow>());
 static_assert(member_count<TcpConnection>() ==
               row_count<TcpConnection>() + 2 /* receive_queue, send_queue */);
+static_assert(member_count<TcpAoKey>() == row_count<TcpAoKey>());
+static_assert(member_count<TcpAoCounters>() == row_count<TcpAoCounters>());
+static_assert(member_count<TcpAoSequence>() == row_count<TcpAoSequence>());
+static_assert(member_count<TcpAo>() == row_count<TcpAo>());
 static_assert(member_count<TcpSocket>() == row_count<TcpSocket>() + 1 /* losses */);
 static_assert(member_count<TcpCounts>() == row_count<TcpCounts>());
 static_assert(member_count<Loss>() == row_count<Loss>());

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
+#include <variant>
 
 #include "image/atomic_file.h"
 #include "image/composer.h"
@@ -14,11 +18,33 @@
 
 namespace sockrepair {
 
+namespace {
+
+Result<void> check_secrets(int, const ImageProcess&) {
+  return {};
+}
+
+// Keys go where nobody else reads them: what has a name has to be its owner's alone.
+Result<void> check_secrets(int fd, const ImageSocket& entry) {
+  const auto* tcp = std::get_if<TcpSocket>(&entry.socket);
+  if (tcp == nullptr || !tcp->ao || tcp->ao->keys.empty()) return {};
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return Error{errno, "fstat(" + std::to_string(fd) + ")"};
+  if (!S_ISREG(status.st_mode) || status.st_nlink == 0) return {};
+  if ((status.st_mode & (S_IRWXG | S_IRWXO)) == 0) return {};
+  char mode[8];
+  snprintf(mode, sizeof(mode), "%04o", status.st_mode & 07777);
+  return Error{EACCES, std::string("TcpSocketEntry: ao: has keys, and the file is of mode ") +
+                           mode + ", must be 0600"};
+}
+
+}  // namespace
+
 class ImageWriter::State {
  public:
   // Without a file: to `fd`.
   State(std::optional<internal::AtomicFile> file, int fd)
-      : file_(std::move(file)), sink_(file_ ? file_->fd() : fd), composer_(sink_) {}
+      : file_(std::move(file)), fd_(file_ ? file_->fd() : fd), sink_(fd_), composer_(sink_) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
@@ -28,7 +54,10 @@ class ImageWriter::State {
 
   template <typename Entry>
   Result<void> add(const Entry& entry) {
-    return step([&] { return composer_.add(entry); });
+    return step([&]() -> Result<void> {
+      SOCKREPAIR_TRY(check_secrets(fd_, entry));
+      return composer_.add(entry);
+    });
   }
 
   Result<void> finish() {
@@ -56,6 +85,7 @@ class ImageWriter::State {
   }
 
   std::optional<internal::AtomicFile> file_;
+  int fd_;
   internal::FdSink sink_;
   internal::ImageComposer composer_;
   bool failed_ = false;

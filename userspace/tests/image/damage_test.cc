@@ -98,7 +98,7 @@ TEST(ImageVersionTest, AnotherMajorIsNotRead) {
   std::string image = sample_image();
   image[8] = 2;
   EXPECT_THAT(read_image(with_right_checksums(image)),
-              FailsWith(ENOTSUP, HasSubstr("field version at offset 8: 2.1, must be 1.x")));
+              FailsWith(ENOTSUP, HasSubstr("field version at offset 8: 2.2, must be 1.x")));
 }
 
 TEST(ImageVersionTest, AnotherMinorIsReadIfNothingIsNew) {
@@ -338,6 +338,25 @@ Spot spot_of<TcpWindow>() {
           true};
 }
 
+template <>
+Spot spot_of<TcpAo>() {
+  return {kSocket, {proto::TcpSocketEntry::kAoFieldNumber}, true};
+}
+template <>
+Spot spot_of<TcpAoKey>() {
+  return {kSocket, {proto::TcpSocketEntry::kAoFieldNumber, proto::TcpAo::kKeysFieldNumber}, true};
+}
+template <>
+Spot spot_of<TcpAoCounters>() {
+  return {
+      kSocket, {proto::TcpSocketEntry::kAoFieldNumber, proto::TcpAo::kCountersFieldNumber}, true};
+}
+template <>
+Spot spot_of<TcpAoSequence>() {
+  return {
+      kSocket, {proto::TcpSocketEntry::kAoFieldNumber, proto::TcpAo::kSequenceFieldNumber}, true};
+}
+
 std::unique_ptr<pb::Message> outer_message(const Spot& spot) {
   if (spot.tcp) return std::make_unique<proto::TcpSocketEntry>();
   switch (spot.record) {
@@ -450,11 +469,11 @@ void spoil(pb::Message* message, const pb::FieldDescriptor* field, Limits limits
 template <typename Struct>
 class ImageLimitsTest : public ::testing::Test {};
 
-using Limited =
-    ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
-                     ImageProcess, ImageSocket, UdpSocket, internal::UdpCounts, Loss,
-                     internal::QueueHead, internal::PacketHead, ReceivedDatagram, SendQueue,
-                     TcpScales, TcpWindow, TcpConnection, TcpSocket, internal::TcpCounts>;
+using Limited = ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
+                                 ImageProcess, ImageSocket, UdpSocket, internal::UdpCounts, Loss,
+                                 internal::QueueHead, internal::PacketHead, ReceivedDatagram,
+                                 SendQueue, TcpScales, TcpWindow, TcpConnection, TcpAo, TcpAoKey,
+                                 TcpAoCounters, TcpAoSequence, TcpSocket, internal::TcpCounts>;
 
 struct StructName {
   template <typename Struct>

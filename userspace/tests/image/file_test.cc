@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -36,6 +37,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::StartsWith;
 using ::testing::UnorderedElementsAre;
 
@@ -233,12 +235,32 @@ TEST_F(ImageFileTest, ReadsAgain) {
   }
 }
 
+// Keys of TCP-AO are for the owner alone, wherever they are written.
+TEST_F(ImageFileTest, KeysGoToNobodyElse) {
+  for (mode_t mode : {0600, 0640, 0604, 0620}) {
+    Fd fd(::open(path("x.img").c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600));
+    ASSERT_EQ(::fchmod(fd.get(), mode), 0);
+    ASSERT_OK_AND_ASSIGN(ImageWriter writer, ImageWriter::to_descriptor(fd.get()));
+    Result<void> added = add_all(&writer, tcp_sample());
+    if (mode == 0600) {
+      EXPECT_THAT(added, IsOk());
+    } else {
+      EXPECT_THAT(added, FailsWith(EACCES, HasSubstr("ao: has keys, and the file is of mode 06")));
+      EXPECT_THAT(content("x.img"), Not(HasSubstr("\xde\xc0\xad\x0b")));
+    }
+  }
+  // One without a name is nobody else's.
+  Fd memory(::memfd_create("image", MFD_CLOEXEC));
+  ASSERT_OK_AND_ASSIGN(ImageWriter writer, ImageWriter::to_descriptor(memory.get()));
+  EXPECT_THAT(add_all(&writer, tcp_sample()), IsOk());
+}
+
 TEST_F(ImageFileTest, Summary) {
   std::string image = make_image(full_sample()).value();
   write_file("x.img", image);
   ASSERT_OK_AND_ASSIGN(ImageReader reader, ImageReader::open(path("x.img")));
   const ImageSummary want = {.major_version = 1,
-                             .minor_version = 1,
+                             .minor_version = 2,
                              .bytes = image.size(),
                              .records = 20,
                              .processes = 1,

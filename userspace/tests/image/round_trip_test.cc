@@ -75,7 +75,7 @@ TEST(ImageRoundTripTest, NoEntries) {
 TEST(ImageRoundTripTest, SeveralProcessesAndEmptyQueues) {
   std::vector<ImageEntry> entries = small_sample();
   for (const ImageEntry& entry : full_sample()) entries.push_back(entry);
-  entries.push_back(ImageProcess{2, "", 0});
+  entries.emplace_back(ImageProcess{2, "", 0});
   ASSERT_OK_AND_ASSIGN(std::string image, make_image(entries));
   ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> again, read_image(image));
   EXPECT_TRUE(again == entries);

@@ -222,6 +222,26 @@ ImageSocket tcp_connection() {
   connection.urgent_mark = 2;
   connection.control_block = control_block(socket.state, connection, 8);
   connection.dumped_at = 1'700'000'000'000'000'002;
+  TcpAo& ao = socket.ao.emplace();
+  ao.required = true;
+  ao.accept_icmps = true;
+  ao.counters = {
+      .good = 1'000'000'000'001, .bad = 2, .key_not_found = 3, .required = 4, .dropped_icmp = 5};
+  ao.sequence =
+      TcpAoSequence{.snt_isn = 0xf0000000, .rcv_isn = 0x10000000, .snd_sne = 1, .rcv_sne = 2};
+  TcpAoKey& key = ao.keys.emplace_back();
+  key.address = address("192.0.2.0");
+  key.prefix = 24;
+  key.ifindex = 0;
+  key.sndid = 100;
+  key.rcvid = 200;
+  key.maclen = 12;
+  key.exclude_options = true;
+  key.algorithm = "hmac(sha1)";
+  key.key = {0xde, 0xc0, 0xad, 0x0b};
+  key.current = key.next = true;
+  key.good = 6;
+  key.bad = 7;
   socket.losses = {{"connection", std::nullopt, "something"}};
   return entry;
 }

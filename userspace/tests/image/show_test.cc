@@ -25,6 +25,7 @@ namespace {
 using internal::Table;
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 ImageReader reader_of(const std::vector<ImageEntry>& entries) {
   std::string image = make_image(entries).value();
@@ -51,7 +52,7 @@ std::string text_of(const std::vector<ImageEntry>& entries) {
 
 TEST(ImageJsonTest, Structure) {
   json document = json_of(full_sample());
-  EXPECT_EQ(document["version"], "1.1");
+  EXPECT_EQ(document["version"], "1.2");
   ASSERT_EQ(document["processes"].size(), 1U);
   const json& process = document["processes"][0];
   EXPECT_EQ(process["pid"], 4711);
@@ -139,6 +140,15 @@ TEST(ImageJsonTest, EveryMemberOfTcp) {
   EXPECT_EQ(connection["receive_queue"], "000102");
   EXPECT_EQ(connection["send_queue"].get<std::string>().size(), 2U * 300);
 
+  const json& ao = sockets[0]["ao"];
+  EXPECT_EQ(keys({&ao}), names<TcpAo>());
+  EXPECT_EQ(keys({&ao["counters"]}), names<TcpAoCounters>());
+  EXPECT_EQ(keys({&ao["sequence"]}), names<TcpAoSequence>());
+  want = names<TcpAoKey>();
+  want.erase("key");
+  want.insert("key_bytes");
+  EXPECT_EQ(keys({&ao["keys"][0]}), want) << "a key is not shown";
+
   const json& block = connection["control_block"];
   EXPECT_EQ(block["srtt"], 123456);
   EXPECT_EQ(block["received_ecn_bytes"][1], 4321);
@@ -160,8 +170,17 @@ TEST(ImageTextTest, ShowsTcp) {
            "\n    control block:\n      age_data_rcvd: ", "\n      srtt: 123456\n",
            "\n      rest: b7b7b7b7b7b7b7b7\n", "\n    not in this image: connection: something\n",
            "\n  socket 2 (TCP, IPv6)\n", "\n    state: LISTEN\n", "\n    backlog: 4096\n",
-           "\n    state: SYN_SENT\n"})
+           "\n    state: SYN_SENT\n",
+           "\n    TCP-AO, keys are not shown:\n      key: 100:200 of 192.0.2.0/24, hmac(sha1), 4 "
+           "bytes, current, next\n",
+           "\n      sequence: snt_isn 4026531840, "})
     EXPECT_THAT(text, HasSubstr(part));
+}
+
+// Nor do the bytes of a key get out in any other way.
+TEST(ImageShowTest, KeysAreNotShown) {
+  for (const std::string& text : {text_of(tcp_sample()), json_of(tcp_sample()).dump()})
+    EXPECT_THAT(text, Not(HasSubstr("dec0ad0b")));
 }
 
 TEST(ImageTextTest, OneBlockForEachSocket) {
@@ -169,7 +188,7 @@ TEST(ImageTextTest, OneBlockForEachSocket) {
   std::vector<ImageEntry> entries = full_sample();
   const Loss loss = udp_of(entries[1]).losses[0];
   for (const std::string& part : std::vector<std::string>{
-           "image of version 1.1: 1 process, 2 sockets, 5 datagrams; ",
+           "image of version 1.2: 1 process, 2 sockets, 5 datagrams; ",
            "\nprocess 4711 (a \"name\\x5c\\x01\\xff), dumped at 2023-11-14 22:13:20 UTC\n",
            "\n  socket 1 (UDP, IPv4)\n    descriptor: 3\n    descriptor: 1023 (close-on-exec)\n",
            "\n    local: 192.0.2.2:5001\n", "SO_MARK",

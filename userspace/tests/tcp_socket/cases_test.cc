@@ -493,22 +493,6 @@ struct Refused {
   friend void PrintTo(const Refused& one, std::ostream* out) { *out << one.name; }
 };
 
-// struct tcp_ao_add
-struct AuthenticationKey {
-  sockaddr_storage address;
-  char algorithm[64];
-  std::int32_t interface;
-  std::uint32_t flags;
-  std::uint16_t reserved;
-  std::uint8_t prefix;
-  std::uint8_t send_id;
-  std::uint8_t receive_id;
-  std::uint8_t mac_length;
-  std::uint8_t key_flags;
-  std::uint8_t key_length;
-  std::uint8_t key[80];
-} __attribute__((aligned(8)));
-
 Result<Fd> with_md5() {
   SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
   SOCKREPAIR_TRY(bind(fd, "127.0.0.1", 4300, AF_INET));
@@ -519,20 +503,6 @@ Result<Fd> with_md5() {
   memcpy(key.tcpm_key, "key", 3);
   SOCKREPAIR_TRY(sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_MD5SIG, key));
   SOCKREPAIR_TRY(listen(fd, 1));
-  return fd;
-}
-
-Result<Fd> with_authentication() {
-  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
-  AuthenticationKey key{};
-  SocketAddress whose({*IpAddress::parse("127.0.0.1"), 0, 0}, AF_INET);
-  memcpy(&key.address, whose.get(), sizeof(sockaddr_in));
-  memcpy(key.algorithm, "hmac(sha1)", sizeof("hmac(sha1)"));
-  key.prefix = 32;
-  key.send_id = key.receive_id = 100;
-  key.key_length = 3;
-  memcpy(key.key, "key", 3);
-  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_AO_ADD_KEY, key));
   return fd;
 }
 
@@ -565,7 +535,6 @@ const Refused kRefused[] = {
     {"unix", [] { return sys::socket(AF_UNIX, SOCK_STREAM, 0); }, EPROTONOSUPPORT, "must be TCP"},
     {"mptcp", [] { return sys::socket(AF_INET, SOCK_STREAM, 262); }, EPROTONOSUPPORT, "MPTCP"},
     {"md5", with_md5, EOPNOTSUPP, "TCP_MD5SIG"},
-    {"ao", with_authentication, EOPNOTSUPP, "TCP_AO_INFO"},
     {"tls", with_tls, EOPNOTSUPP, "TCP_ULP: tls"},
     {"accept_queue", with_accept_queue, EBUSY, "accept_queue: 2 connections"},
 };

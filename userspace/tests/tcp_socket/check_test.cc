@@ -80,6 +80,25 @@ TcpSocket listener() {
   return socket;
 }
 
+// With a key for the network of the peer.
+TcpSocket with_key() {
+  TcpSocket socket = connection();
+  TcpAo& ao = socket.ao.emplace();
+  ao.sequence.emplace();
+  TcpAoKey& key = ao.keys.emplace_back();
+  key.address = *IpAddress::parse("192.0.2.0");
+  key.prefix = 25;
+  key.maclen = 12;
+  key.algorithm = "hmac(sha1)";
+  key.key = {1, 2, 3};
+  key.current = key.next = true;
+  return socket;
+}
+
+TcpAoKey& key_of(TcpSocket& socket) {
+  return socket.ao->keys[0];
+}
+
 struct Bad {
   std::string name;
   TcpSocket (*base)();
@@ -196,6 +215,52 @@ const Bad kBad[] = {
     {"snd_nxt_of_block", with_block,
      [](TcpSocket& s) { change_block(s, [](auto& block) { ++block.snd_nxt; }); }, EINVAL,
      "unsent: 3, the control block says 2"},
+    {"key_of_another_family", with_key,
+     [](TcpSocket& s) { key_of(s).address = *IpAddress::parse("2001:db8::"); }, EINVAL,
+     "ao, keys 0, address: IPv6, must be IPv4 on an AF_INET socket"},
+    {"key_prefix", with_key, [](TcpSocket& s) { key_of(s).prefix = 33; }, EINVAL,
+     "ao, keys 0, prefix: 33, must be 0 to 32"},
+    {"key_for_every_mapped_peer", with_key,
+     [](TcpSocket& s) {
+       s.domain = AF_INET6;
+       key_of(s).prefix = 0;
+     },
+     EINVAL, "ao, keys 0, prefix: 0, must be 1 to 32"},
+    {"key_address_after_prefix", with_key, [](TcpSocket& s) { key_of(s).prefix = 22; }, EINVAL,
+     "ao, keys 0, address: 192.0.2.0/22, must be 0 after the prefix"},
+    {"key_for_everybody_with_a_prefix", with_key,
+     [](TcpSocket& s) {
+       key_of(s).address = IpAddress();
+       key_of(s).prefix = 1;
+     },
+     EINVAL, "ao, keys 0, prefix: 0.0.0.0/1, must be 0 with the wildcard"},
+    {"key_for_another_peer", with_key,
+     [](TcpSocket& s) { key_of(s).address = *IpAddress::parse("192.0.2.128"); }, EINVAL,
+     "ao, keys 0, address: 192.0.2.128/25, must cover 192.0.2.2"},
+    {"key_interface", with_key, [](TcpSocket& s) { key_of(s).ifindex = 0x80000000; }, EINVAL,
+     "ao, keys 0, ifindex: 2147483648, must be 0 to 2147483647"},
+    {"key_maclen_none", with_key, [](TcpSocket& s) { key_of(s).maclen = 0; }, EINVAL,
+     "ao, keys 0, maclen: 0, must be 1 to 16"},
+    {"key_maclen", with_key, [](TcpSocket& s) { key_of(s).maclen = 17; }, EINVAL,
+     "ao, keys 0, maclen: 17, must be 1 to 16"},
+    {"key_algorithm_none", with_key, [](TcpSocket& s) { key_of(s).algorithm.clear(); }, EINVAL,
+     "ao, keys 0, algorithm, bytes: 0, must be 1 to 63"},
+    {"key_algorithm", with_key, [](TcpSocket& s) { key_of(s).algorithm.assign(64, 'a'); }, EINVAL,
+     "ao, keys 0, algorithm, bytes: 64, must be 1 to 63"},
+    {"key_algorithm_with_nul", with_key, [](TcpSocket& s) { key_of(s).algorithm += '\0'; }, EINVAL,
+     "ao, keys 0, algorithm: must not contain a NUL"},
+    {"key_bytes", with_key, [](TcpSocket& s) { key_of(s).key.resize(81); }, EINVAL,
+     "ao, keys 0, key, bytes: 81, must be 0 to 80"},
+    {"no_current_key", with_key, [](TcpSocket& s) { key_of(s).current = false; }, EINVAL,
+     "ao, keys, current: true of 0, must be of 1"},
+    {"two_current_keys", with_key, [](TcpSocket& s) { s.ao->keys.push_back(key_of(s)); }, EINVAL,
+     "ao, keys, current: true of 2, must be of 1"},
+    {"no_keys", with_key, [](TcpSocket& s) { s.ao->keys.clear(); }, EINVAL,
+     "ao, keys, current: true of 0, must be of 1"},
+    {"no_sequence", with_key, [](TcpSocket& s) { s.ao->sequence.reset(); }, EINVAL,
+     "ao, sequence: missing, a connection has one"},
+    {"sequence_of_a_listener", listener, [](TcpSocket& s) { s.ao.emplace().sequence.emplace(); },
+     EINVAL, "ao, sequence: there, without a connection"},
 };
 
 class BadTcpValueTest : public ::testing::TestWithParam<Bad> {};
@@ -218,7 +283,7 @@ TEST(TcpValueTest, GoodOnesPassTheChecks) {
   at_the_limit.connection->window.rcv_wnd = 65535U << 6;
   at_the_limit.connection->mss_clamp = 88;
   at_the_limit.connection->unsent = 20;
-  for (const TcpSocket& socket : {connection(), with_block(), at_the_limit})
+  for (const TcpSocket& socket : {connection(), with_block(), with_key(), at_the_limit})
     EXPECT_THAT(resume_tcp_socket(-1, socket), FailsWith(EBADF)) << socket.describe();
   EXPECT_THAT(resume_tcp_socket(-1, listener()), IsOk()) << "nothing is left to do";
 }
@@ -237,6 +302,12 @@ TEST(TcpRestoreOptionsTest, AreCheckedAsWell) {
   options.pause = ~std::uint64_t{0};
   EXPECT_THAT(restore_tcp_socket(connection(), options),
               FailsWith(EINVAL, AllOf(HasSubstr("pause"), HasSubstr("at most"))));
+}
+
+TEST(TcpTextTest, KeysAreNotToldButTheirNames) {
+  const std::string text = with_key().describe();
+  EXPECT_THAT(text, HasSubstr("ao key 0:0 of 192.0.2.0/25, hmac(sha1): 3 bytes, signatures of 12 "
+                              "bytes, current, next\n"));
 }
 
 TEST(TcpTextTest, ASocketIsDescribedLineByLine) {

@@ -33,9 +33,10 @@ Result<void> send_our_segments_to(const NetNs& peer, const std::string& station)
   return net.replace_neighbour(kWire, "fd00::2", station);
 }
 
-// The counter `name` of the line `protocol` in /proc/net/snmp, of the thread's namespace.
-Result<std::uint64_t> counter(const std::string& protocol, const std::string& name) {
-  std::ifstream file("/proc/thread-self/net/snmp");
+// The counter `name` of the line `protocol` in a file of /proc/net, of the thread's namespace.
+Result<std::uint64_t> counter(const std::string& protocol, const std::string& name,
+                              const std::string& base = "snmp") {
+  std::ifstream file("/proc/thread-self/net/" + base);
   std::string names;
   while (std::getline(file, names)) {
     std::string values;
@@ -48,7 +49,7 @@ Result<std::uint64_t> counter(const std::string& protocol, const std::string& na
     while (name_words >> word && value_words >> value)
       if (word == name) return std::stoull(value);
   }
-  return Error{ENOENT, protocol + ", " + name + " of /proc/net/snmp"};
+  return Error{ENOENT, protocol + ", " + name + " of /proc/net/" + base};
 }
 
 Result<int> bytes(const Fd& fd, unsigned long request) {
@@ -67,7 +68,7 @@ Result<World> World::create() {
   return World(std::move(hosts));
 }
 
-Result<Pair> World::connect(const FamilyKind& family, Opener opener) {
+Result<Pair> World::connect(const FamilyKind& family, Opener opener, const Prepare& prepare) {
   const bool peer_opens = opener == Opener::kPeer;
   const int peer_domain = family.family == Family::kIpv4 ? AF_INET : AF_INET6;
   const int listener_domain = peer_opens ? family.domain : peer_domain;
@@ -80,9 +81,11 @@ Result<Pair> World::connect(const FamilyKind& family, Opener opener) {
   SOCKREPAIR_TRY_ASSIGN(
       Fd listener, listener_host.run([&] { return sys::socket(listener_domain, SOCK_STREAM, 0); }));
   SOCKREPAIR_TRY(sys::bind(listener.get(), SocketAddress(to, listener_domain)));
+  if (prepare) SOCKREPAIR_TRY(prepare(listener, peer_opens));
   if (::listen(listener.get(), 1) != 0) return Error{errno, "listen()"};
   SOCKREPAIR_TRY_ASSIGN(
       Fd opened, opener_host.run([&] { return sys::socket(opener_domain, SOCK_STREAM, 0); }));
+  if (prepare) SOCKREPAIR_TRY(prepare(opened, !peer_opens));
   SOCKREPAIR_TRY(sys::connect(opened.get(), SocketAddress(to, opener_domain)));
   Fd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!accepted) return Error{errno, "accept4()"};
@@ -117,6 +120,18 @@ Result<std::uint64_t> World::resets() const {
   for (const NetNs* ns : {&peer(), &ours()}) {
     SOCKREPAIR_TRY_ASSIGN(std::uint64_t count, ns->run([] { return counter("Tcp", "OutRsts"); }));
     sum += count;
+  }
+  return sum;
+}
+
+Result<std::uint64_t> World::unverified() const {
+  std::uint64_t sum = 0;
+  for (const NetNs* ns : {&peer(), &ours()}) {
+    for (const char* name : {"TCPAOBad", "TCPAOKeyNotFound", "TCPAORequired"}) {
+      SOCKREPAIR_TRY_ASSIGN(std::uint64_t count,
+                            ns->run([&] { return counter("TcpExt", name, "netstat"); }));
+      sum += count;
+    }
   }
   return sum;
 }

@@ -3,6 +3,7 @@
 #define SOCKREPAIR_TESTS_TCP_SOCKET_WORLD_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -55,8 +56,11 @@ class World {
   const NetNs& peer() const { return hosts_.sender; }
   const NetNs& ours() const { return hosts_.receiver; }
 
+  // What is done to the listener and to the socket that connects before they do; `ours` says whose
+  // it is.
+  using Prepare = std::function<Result<void>(const Fd& fd, bool ours)>;
   // A connection that nobody else's port is needed for. The listener is gone afterwards.
-  Result<Pair> connect(const FamilyKind& family, Opener opener);
+  Result<Pair> connect(const FamilyKind& family, Opener opener, const Prepare& prepare = {});
   // A socket of our host.
   Result<Fd> socket(int domain) const;
 
@@ -72,6 +76,9 @@ class World {
 
   // How many resets both hosts have sent since create() or move().
   Result<std::uint64_t> resets() const;
+  // How many segments with TCP-AO signatures, or without that should have one, both hosts have
+  // dropped since.
+  Result<std::uint64_t> unverified() const;
   // How many segments our host has sent.
   Result<std::uint64_t> segments_sent() const;
 
