@@ -10,42 +10,25 @@
 #include <vector>
 
 #include "c_call.h"
+#include "c_objects.h"
 #include "sockrepair/bridge.h"
 #include "sockrepair/feature.h"
 #include "sockrepair/sockrepair.h"
 #include "sockrepair/udp_socket.h"
 #include "try.h"
 
-using sockrepair::Endpoint;
 using sockrepair::Error;
 using sockrepair::Result;
 using sockrepair::internal::c_call;
+using sockrepair::internal::check_flags;
+using sockrepair::internal::copy_name;
 using sockrepair::internal::null_pointer;
-
-// What is behind the pointers.
 
 struct sockrepair_error {
   explicit sockrepair_error(sockrepair::Error e) : error(std::move(e)), text(error.describe()) {}
 
   sockrepair::Error error;
   std::string text;
-};
-
-struct sockrepair_losses {
-  struct Line {
-    std::string subject;
-    std::string text;
-  };
-
-  explicit sockrepair_losses(const std::vector<sockrepair::Loss>& losses) {
-    for (const sockrepair::Loss& loss : losses) {
-      std::string subject = loss.subject;
-      if (loss.index) subject += " " + std::to_string(*loss.index);
-      lines.push_back({std::move(subject), loss.describe()});
-    }
-  }
-
-  std::vector<Line> lines;
 };
 
 struct sockrepair_udp {
@@ -56,23 +39,6 @@ struct sockrepair_udp {
 };
 
 namespace {
-
-Result<void> check_flags(const char* call, unsigned int flags, unsigned int known) {
-  if ((flags & ~known) == 0) return {};
-  return Error{EINVAL, std::string(call) + ": flags " + std::to_string(flags) +
-                           ", must be some of " + std::to_string(known)};
-}
-
-// As getsockname(2) fills its arguments.
-int copy_name(const sockrepair_udp* socket, const std::optional<Endpoint>& endpoint,
-              sockaddr* address, socklen_t* size) {
-  if (address == nullptr || size == nullptr) return EINVAL;
-  if (!endpoint) return ENOTCONN;
-  sockrepair::SocketAddress name(*endpoint, socket->socket.domain);
-  memcpy(address, name.get(), std::min(*size, name.size()));
-  *size = name.size();
-  return 0;
-}
 
 const sockrepair_losses::Line* line(const sockrepair_losses* losses, size_t index) {
   if (losses == nullptr || index >= losses->lines.size()) return nullptr;
@@ -210,12 +176,12 @@ int sockrepair_udp_domain(const sockrepair_udp* socket) {
 
 int sockrepair_udp_local(const sockrepair_udp* socket, sockaddr* address, socklen_t* size) {
   if (socket == nullptr) return EINVAL;
-  return copy_name(socket, socket->socket.local, address, size);
+  return copy_name(socket->socket.domain, socket->socket.local, address, size);
 }
 
 int sockrepair_udp_peer(const sockrepair_udp* socket, sockaddr* address, socklen_t* size) {
   if (socket == nullptr) return EINVAL;
-  return copy_name(socket, socket->socket.peer, address, size);
+  return copy_name(socket->socket.domain, socket->socket.peer, address, size);
 }
 
 size_t sockrepair_udp_received(const sockrepair_udp* socket) {

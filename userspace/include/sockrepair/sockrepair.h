@@ -3,9 +3,9 @@
 #define SOCKREPAIR_SOCKREPAIR_H_
 
 /*
- * UDP sockets for programs in C: read a whole socket out of a process, make it again in the same or
- * another one. The C++ headers beside this one say more about what is carried; udp_socket.h is
- * where to begin.
+ * UDP and TCP sockets for programs in C: read a whole socket out of a process, make it again in the
+ * same or another one. The C++ headers beside this one say more about what is carried; udp_socket.h
+ * and tcp_socket.h are where to begin.
  *
  *   sockrepair_udp *socket = NULL;
  *   sockrepair_error *error = NULL;
@@ -19,19 +19,37 @@
  *   if (sockrepair_udp_restore(socket, 0, &again, NULL, &error) != 0) ...
  *   sockrepair_udp_free(socket);
  *
+ * A TCP connection goes the same way, while its segments are dropped:
+ *
+ *   struct sockrepair_connection connection;
+ *   sockrepair_lock *lock = NULL;
+ *   if (sockrepair_connection_of(fd, &connection, &error) != 0) ...
+ *   if (sockrepair_lock_create(-1, &lock, &error) != 0) ...
+ *   if (sockrepair_lock_add(lock, &connection, 1, &error) != 0) ...
+ *   struct sockrepair_tcp_dump_options how = {sizeof(how), SOCKREPAIR_TCP_DUMP_LEAVE_IN_REPAIR,
+ * NULL}; if (sockrepair_tcp_dump(fd, &how, &socket, &error) != 0) ... close(fd); // nothing is sent
+ *   if (sockrepair_tcp_restore(socket, NULL, &again, NULL, &error) != 0) ...
+ *   sockrepair_lock_free(lock);
+ *
  * Functions that can fail return 0 or an errno number. With `error` not NULL they also make an
  * object that says which call, member or option it was and what its limit is; *error is NULL on
  * success.
+ *
+ * Options are in structs that grow: `size` is what the program was compiled with, members behind it
+ * are 0. Larger than the library knows is E2BIG unless all it does not know is 0. NULL stands for
+ * options that are all 0.
  *
  * Objects made for the caller belong to the caller, who frees each with the function of its name;
  * all of these take NULL. Strings and lists that come with `const` belong to the object they were
  * asked of, and are good until it is freed.
  *
  * Every function may be called from any thread. An object that nobody frees meanwhile may be read
- * by several threads at once. Two threads may not dump the same socket at once.
+ * by several threads at once. Two threads may not dump or restore the same socket at once. A lock
+ * is for one thread at a time.
  */
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "sockrepair/export.h"
@@ -46,6 +64,14 @@ typedef struct sockrepair_error sockrepair_error;
 typedef struct sockrepair_losses sockrepair_losses;
 /* A UDP socket as a value: it can be restored any number of times, and is never changed. */
 typedef struct sockrepair_udp sockrepair_udp;
+/* The same of a TCP socket, with its connection. It can hold keys of TCP-AO, which are secrets. */
+typedef struct sockrepair_tcp sockrepair_tcp;
+/* What sock_diag(7) tells of all TCP sockets of a network namespace. */
+typedef struct sockrepair_survey sockrepair_survey;
+/* Keeps the segments of connections from their sockets. */
+typedef struct sockrepair_lock sockrepair_lock;
+/* Connections that no process has a descriptor of. */
+typedef struct sockrepair_detached sockrepair_detached;
 
 /* "0.1.0", of the library that is running. */
 SOCKREPAIR_EXPORT const char* sockrepair_version(void);
@@ -133,6 +159,197 @@ SOCKREPAIR_EXPORT const sockrepair_losses* sockrepair_udp_losses(const sockrepai
 /* Several lines for a person, to be freed with free(3); NULL when there is no memory. */
 SOCKREPAIR_EXPORT char* sockrepair_udp_describe(const sockrepair_udp* socket);
 SOCKREPAIR_EXPORT void sockrepair_udp_free(sockrepair_udp* socket);
+
+/* --- TCP sockets --- */
+
+/* Flags of struct sockrepair_tcp_dump_options. */
+/* Leave a connection in repair mode, in which close(2) sends nothing: for a socket that will be
+ * closed. Otherwise sockrepair_tcp_resume_source() ends the mode. */
+#define SOCKREPAIR_TCP_DUMP_LEAVE_IN_REPAIR 0x1u
+/* Connections that wait for accept(2) are a loss of their listener, and no EBUSY. */
+#define SOCKREPAIR_TCP_DUMP_DROP_WAITING 0x2u
+/* Take the pending error and the error queue off the socket, which will be closed. */
+#define SOCKREPAIR_TCP_DUMP_TAKE_ERRORS 0x4u
+/* As on a kernel without TCP_REPAIR_CB. */
+#define SOCKREPAIR_TCP_DUMP_NO_CONTROL_BLOCK 0x8u
+
+struct sockrepair_tcp_dump_options {
+  size_t size; /* of this struct */
+  unsigned int flags;
+  /* Of the namespace of the socket, taken after the socket was made; stays the caller's. NULL: the
+   * kernel is asked. */
+  const sockrepair_survey* survey;
+};
+
+/*
+ * Dumps the TCP socket `fd`, which stays open and as it was, but for what the flags say. Refused by
+ * name, before anything is changed: EPROTONOSUPPORT, it is no TCP socket of AF_INET or AF_INET6;
+ * EOPNOTSUPP, it has TCP-MD5 keys, an upper layer (kTLS), or a state that this kernel cannot carry;
+ * EBUSY, connections wait for accept(2), or somebody else has it in repair mode; EPERM, connections
+ * take CAP_NET_ADMIN. EAGAIN: the connection went on meanwhile; drop its segments. EINVAL: an
+ * unknown flag, or `socket` is NULL. What could not be carried is in sockrepair_tcp_losses().
+ */
+SOCKREPAIR_EXPORT int sockrepair_tcp_dump(int fd, const struct sockrepair_tcp_dump_options* options,
+                                          sockrepair_tcp** socket, sockrepair_error** error);
+
+/*
+ * Ends what SOCKREPAIR_TCP_DUMP_LEAVE_IN_REPAIR left on `fd`, which was dumped as `socket`: it goes
+ * on as it was, and nothing is sent for it.
+ */
+SOCKREPAIR_EXPORT int sockrepair_tcp_resume_source(int fd, const sockrepair_tcp* socket,
+                                                   sockrepair_error** error);
+
+/* Flags of struct sockrepair_tcp_restore_options. */
+/* Values of options that the kernel refuses are losses. Without it they are errors. */
+#define SOCKREPAIR_TCP_RESTORE_LENIENT 0x1u
+/* The pause counts for timers and clocks, as if the connection had been idle. */
+#define SOCKREPAIR_TCP_RESTORE_COUNT_PAUSE 0x2u
+/* `pause_us` is the pause. Without it, from the clock of the dump until now. */
+#define SOCKREPAIR_TCP_RESTORE_PAUSE 0x4u
+/* As on a kernel without TCP_REPAIR_CB. */
+#define SOCKREPAIR_TCP_RESTORE_NO_CONTROL_BLOCK 0x8u
+/* The caller drops the segments of the connection until it is restored. */
+#define SOCKREPAIR_TCP_RESTORE_SEGMENTS_DROPPED 0x10u
+/* A connection stays in repair mode until sockrepair_tcp_resume(): nothing is sent before. */
+#define SOCKREPAIR_TCP_RESTORE_KEEP_REPAIR 0x20u
+/* The end of repair mode does not ask the peer for a segment. */
+#define SOCKREPAIR_TCP_RESTORE_NO_WINDOW_PROBE 0x40u
+
+/* How much of the congestion window is used. */
+#define SOCKREPAIR_TCP_CONGESTION_CAPPED 0u /* half of it, as far as it was in use */
+#define SOCKREPAIR_TCP_CONGESTION_WHOLE 1u  /* as it was: the path is the same */
+#define SOCKREPAIR_TCP_CONGESTION_SKIP 2u   /* as for a new connection */
+
+/* Where the value has the one address, local or of a peer, take the other one. Both of the same
+ * family, AF_INET or AF_INET6, and with port 0. */
+struct sockrepair_rewrite {
+  struct sockaddr_storage from;
+  struct sockaddr_storage to;
+};
+
+struct sockrepair_tcp_restore_options {
+  size_t size; /* of this struct */
+  unsigned int flags;
+  unsigned int congestion;                   /* SOCKREPAIR_TCP_CONGESTION_* */
+  uint64_t pause_us;                         /* 0 without SOCKREPAIR_TCP_RESTORE_PAUSE */
+  const struct sockrepair_rewrite* rewrites; /* `rewrites_count` of them */
+  size_t rewrites_count;
+};
+
+/*
+ * Makes the socket again in the network namespace of the calling thread and gives its descriptor,
+ * with close-on-exec, in *fd. The value is checked before the first call. After an error *fd is -1
+ * and nothing was sent. EINVAL: an unknown flag, or `socket` or `fd` is NULL, or the error names a
+ * member and its limit; EOPNOTSUPP: the state or the keys take what this kernel does not have;
+ * EPERM: connections take CAP_NET_ADMIN; EADDRINUSE, EADDRNOTAVAIL: the error names the address.
+ * With `losses` not NULL it becomes the list of what is not as in the value, perhaps empty; on
+ * error NULL. A listener is restored before the connections of its port.
+ */
+SOCKREPAIR_EXPORT int sockrepair_tcp_restore(const sockrepair_tcp* socket,
+                                             const struct sockrepair_tcp_restore_options* options,
+                                             int* fd, sockrepair_losses** losses,
+                                             sockrepair_error** error);
+
+/*
+ * The second part of a restore with SOCKREPAIR_TCP_RESTORE_KEEP_REPAIR, with the same arguments:
+ * ends repair mode and sends what was to be sent. After an error the socket should be closed.
+ */
+SOCKREPAIR_EXPORT int sockrepair_tcp_resume(int fd, const sockrepair_tcp* socket,
+                                            const struct sockrepair_tcp_restore_options* options,
+                                            sockrepair_error** error);
+
+/* Closes `fd`, so that its peer is told nothing; as it is where repair mode is not permitted. */
+SOCKREPAIR_EXPORT void sockrepair_tcp_close_silently(int fd);
+
+/*
+ * A new object: the socket as its program finds it when the connection is over. A listener, or a
+ * socket without a connection, is as it was.
+ */
+SOCKREPAIR_EXPORT int sockrepair_tcp_without_connection(const sockrepair_tcp* socket,
+                                                        sockrepair_tcp** closed,
+                                                        sockrepair_error** error);
+
+/* AF_INET or AF_INET6. */
+SOCKREPAIR_EXPORT int sockrepair_tcp_domain(const sockrepair_tcp* socket);
+/* As the kernel numbers them, TCP_ESTABLISHED 1 to TCP_CLOSING 11, and "ESTABLISHED". */
+SOCKREPAIR_EXPORT int sockrepair_tcp_state(const sockrepair_tcp* socket);
+SOCKREPAIR_EXPORT const char* sockrepair_tcp_state_name(const sockrepair_tcp* socket);
+/* As sockrepair_udp_local() and sockrepair_udp_peer(). */
+SOCKREPAIR_EXPORT int sockrepair_tcp_local(const sockrepair_tcp* socket, struct sockaddr* address,
+                                           socklen_t* size);
+SOCKREPAIR_EXPORT int sockrepair_tcp_peer(const sockrepair_tcp* socket, struct sockaddr* address,
+                                          socklen_t* size);
+/* Bytes that wait to be read; that are not acknowledged, and of these in *unsent, unless that is
+ * NULL, those that were never sent. */
+SOCKREPAIR_EXPORT size_t sockrepair_tcp_received(const sockrepair_tcp* socket);
+SOCKREPAIR_EXPORT size_t sockrepair_tcp_written(const sockrepair_tcp* socket, size_t* unsent);
+/* How many keys of TCP-AO there are: with any, the object and its image hold secrets. */
+SOCKREPAIR_EXPORT size_t sockrepair_tcp_keys(const sockrepair_tcp* socket);
+/* What the dump could not carry. */
+SOCKREPAIR_EXPORT const sockrepair_losses* sockrepair_tcp_losses(const sockrepair_tcp* socket);
+/* Several lines for a person, without keys, to be freed with free(3); NULL when there is no
+ * memory. */
+SOCKREPAIR_EXPORT char* sockrepair_tcp_describe(const sockrepair_tcp* socket);
+SOCKREPAIR_EXPORT void sockrepair_tcp_free(sockrepair_tcp* socket);
+
+/*
+ * For who dumps many: what would otherwise be asked for each socket, of the network namespace of
+ * the socket `fd`. It can be used by several threads at once.
+ */
+SOCKREPAIR_EXPORT int sockrepair_survey_take(int fd, sockrepair_survey** survey,
+                                             sockrepair_error** error);
+SOCKREPAIR_EXPORT void sockrepair_survey_free(sockrepair_survey* survey);
+
+/* --- segments that are dropped --- */
+
+/* A connection, as getsockname(2) and getpeername(2) of its socket on this host have it. */
+struct sockrepair_connection {
+  struct sockaddr_storage local;
+  struct sockaddr_storage peer;
+};
+
+/* The connection that the socket `fd` has. ENOTCONN: none. */
+SOCKREPAIR_EXPORT int sockrepair_connection_of(int fd, struct sockrepair_connection* connection,
+                                               sockrepair_error** error);
+
+/*
+ * A lock of no connection yet, in the network namespace of `socket`, or with -1 of the calling
+ * thread. It lasts until it is released or freed, or the process ends, however it does. EPERM:
+ * CAP_NET_ADMIN; EPROTONOSUPPORT, EOPNOTSUPP: Linux 5.12 with nf_tables; ELIBACC: libnftables.so.1.
+ */
+SOCKREPAIR_EXPORT int sockrepair_lock_create(int socket, sockrepair_lock** lock,
+                                             sockrepair_error** error);
+
+/*
+ * Locks `count` connections as well, all or, with an error, none. When this returns, no segment of
+ * theirs reaches a socket any more, and none leaves. EINVAL names the first that cannot be locked,
+ * from 0 on. EBADF: the lock is released.
+ */
+SOCKREPAIR_EXPORT int sockrepair_lock_add(sockrepair_lock* lock,
+                                          const struct sockrepair_connection* connections,
+                                          size_t count, sockrepair_error** error);
+
+/* Lets all segments pass, at once. */
+SOCKREPAIR_EXPORT void sockrepair_lock_release(sockrepair_lock* lock);
+/* Releases it, too. */
+SOCKREPAIR_EXPORT void sockrepair_lock_free(sockrepair_lock* lock);
+
+/* --- connections that no process has --- */
+
+/* All of the network namespace of the calling thread, which a dump of processes does not carry. */
+SOCKREPAIR_EXPORT int sockrepair_detached_find(sockrepair_detached** list,
+                                               sockrepair_error** error);
+SOCKREPAIR_EXPORT size_t sockrepair_detached_count(const sockrepair_detached* list);
+/* "handshake", "unaccepted", "orphan", "time-wait"; NULL from the count on. */
+SOCKREPAIR_EXPORT const char* sockrepair_detached_kind(const sockrepair_detached* list,
+                                                       size_t index);
+/* One line with its addresses, and what becomes of it; NULL from the count on. */
+SOCKREPAIR_EXPORT const char* sockrepair_detached_text(const sockrepair_detached* list,
+                                                       size_t index);
+/* Its two names. EINVAL: a pointer is NULL, or from the count on. */
+SOCKREPAIR_EXPORT int sockrepair_detached_connection(const sockrepair_detached* list, size_t index,
+                                                     struct sockrepair_connection* connection);
+SOCKREPAIR_EXPORT void sockrepair_detached_free(sockrepair_detached* list);
 
 #ifdef __cplusplus
 }

@@ -19,25 +19,33 @@
 extern "C" {
 #endif
 
+/* A socket of an image: one of the two is not NULL. */
+struct sockrepair_image_socket {
+  sockrepair_udp* udp;
+  sockrepair_tcp* tcp;
+};
+
 /*
  * Writes `count` sockets to the descriptor `fd`, at its file position, as sockets of the calling
- * process. EINVAL: a pointer is NULL, or a value cannot be stored. After an error what was written
- * is not an image.
+ * process; they stay the caller's. EINVAL: a pointer is NULL, an element has both or none, or a
+ * value cannot be stored. EACCES: a socket has keys of TCP-AO, which are written in clear, and `fd`
+ * is a file with a name to which group or others have any right. After an error what was written is
+ * not an image.
  */
-SOCKREPAIR_EXPORT int sockrepair_image_write(int fd, const sockrepair_udp* const* sockets,
+SOCKREPAIR_EXPORT int sockrepair_image_write(int fd, const struct sockrepair_image_socket* sockets,
                                              size_t count, sockrepair_error** error);
 
 /*
- * Reads all UDP sockets of an image from `fd`: a regular file from its beginning, whatever its
+ * Reads all sockets of an image from `fd`: a regular file from its beginning, whatever its
  * position, and something else to its end. Everything is checked before anything is given out;
- * EBADMSG: not an image, or damaged, the error says where. EPROTONOSUPPORT: there is a TCP socket
- * in it, for which there is no object here. *sockets becomes an array of *count objects, NULL if
- * there is none; sockrepair_image_free() frees both.
+ * EBADMSG: not an image, or damaged, the error says where. *sockets becomes an array of *count
+ * elements, NULL if there is none; sockrepair_image_free() frees it with the objects in it that are
+ * not NULL. Who takes one out puts NULL in its place.
  */
-SOCKREPAIR_EXPORT int sockrepair_image_read(int fd, sockrepair_udp*** sockets, size_t* count,
-                                            sockrepair_error** error);
+SOCKREPAIR_EXPORT int sockrepair_image_read(int fd, struct sockrepair_image_socket** sockets,
+                                            size_t* count, sockrepair_error** error);
 
-SOCKREPAIR_EXPORT void sockrepair_image_free(sockrepair_udp** sockets, size_t count);
+SOCKREPAIR_EXPORT void sockrepair_image_free(struct sockrepair_image_socket* sockets, size_t count);
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 
 /*
- * Images from C99: sockets into memory, out of it, and back to life. Prints KTAP. Needs no rights.
+ * Images from C99, and the same source as C++: sockets into memory, out of it, and back to life.
+ * Prints KTAP. Needs no rights.
  */
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,44 +32,73 @@ static int failures;
 
 #define COUNT 3
 
+/* A listener or a bound UDP socket, as an element of an image. */
+static struct sockrepair_image_socket dumped(int type, struct sockaddr_in* name) {
+  struct sockrepair_image_socket dump = {NULL, NULL};
+  socklen_t size = sizeof(*name);
+  int fd = socket(AF_INET, type, 0);
+
+  memset(name, 0, sizeof(*name));
+  name->sin_family = AF_INET;
+  name->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT(bind(fd, (struct sockaddr*)name, size) == 0);
+  if (type == SOCK_STREAM) {
+    EXPECT(listen(fd, 7) == 0);
+  }
+  EXPECT(getsockname(fd, (struct sockaddr*)name, &size) == 0);
+  if (type == SOCK_STREAM) {
+    EXPECT(sockrepair_tcp_dump(fd, NULL, &dump.tcp, NULL) == 0);
+  } else {
+    EXPECT(sockrepair_udp_dump(fd, 0, &dump.udp, NULL) == 0);
+  }
+  close(fd);
+  return dump;
+}
+
 static void comes_back_from_memory(void) {
+  static const int types[COUNT] = {SOCK_DGRAM, SOCK_STREAM, SOCK_DGRAM};
   struct sockaddr_in names[COUNT], again;
-  sockrepair_udp *dumps[COUNT], **read = NULL;
-  int memory = memfd_create("image", MFD_CLOEXEC), i, fd, restored;
+  struct sockrepair_image_socket dumps[COUNT], *read = NULL;
+  int memory = memfd_create("image", MFD_CLOEXEC), i, restored, listens;
   socklen_t size;
   size_t count = 0;
 
+  for (i = 0; i < COUNT; i++) dumps[i] = dumped(types[i], &names[i]);
+  EXPECT(sockrepair_image_write(memory, dumps, COUNT, NULL) == 0);
   for (i = 0; i < COUNT; i++) {
-    fd = socket(AF_INET, SOCK_DGRAM, 0);
-    memset(&names[i], 0, sizeof(names[i]));
-    names[i].sin_family = AF_INET;
-    names[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    size = sizeof(names[i]);
-    EXPECT(bind(fd, (struct sockaddr*)&names[i], size) == 0);
-    EXPECT(getsockname(fd, (struct sockaddr*)&names[i], &size) == 0);
-    EXPECT(sockrepair_udp_dump(fd, 0, &dumps[i], NULL) == 0);
-    close(fd);
+    sockrepair_udp_free(dumps[i].udp);
+    sockrepair_tcp_free(dumps[i].tcp);
   }
-  EXPECT(sockrepair_image_write(memory, (const sockrepair_udp* const*)dumps, COUNT, NULL) == 0);
-  for (i = 0; i < COUNT; i++) sockrepair_udp_free(dumps[i]);
 
   EXPECT(sockrepair_image_read(memory, &read, &count, NULL) == 0);
   EXPECT(count == COUNT);
   for (i = 0; i < (int)count; i++) {
     restored = -1;
-    EXPECT(sockrepair_udp_restore(read[i], 0, &restored, NULL, NULL) == 0);
+    EXPECT((read[i].udp == NULL) == (types[i] == SOCK_STREAM));
+    EXPECT((read[i].tcp == NULL) == (types[i] == SOCK_DGRAM));
+    if (read[i].udp != NULL) {
+      EXPECT(sockrepair_udp_restore(read[i].udp, 0, &restored, NULL, NULL) == 0);
+    } else {
+      EXPECT(sockrepair_tcp_restore(read[i].tcp, NULL, &restored, NULL, NULL) == 0);
+    }
     size = sizeof(again);
     EXPECT(getsockname(restored, (struct sockaddr*)&again, &size) == 0);
     EXPECT(memcmp(&again, &names[i], sizeof(again)) == 0);
+    size = sizeof(listens);
+    EXPECT(getsockopt(restored, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0);
+    EXPECT(listens == (types[i] == SOCK_STREAM));
     close(restored);
   }
+  /* One that is taken out stays. */
+  sockrepair_udp_free(read[0].udp);
+  read[0].udp = NULL;
   sockrepair_image_free(read, count);
   close(memory);
 }
 
 static void no_socket_is_an_image_too(void) {
   int memory = memfd_create("image", MFD_CLOEXEC);
-  sockrepair_udp** read = (sockrepair_udp**)&read;
+  struct sockrepair_image_socket one, *read = &one;
   size_t count = 7;
 
   EXPECT(sockrepair_image_write(memory, NULL, 0, NULL) == 0);
@@ -78,7 +110,7 @@ static void no_socket_is_an_image_too(void) {
 
 static void damage_is_said_with_its_place(void) {
   int memory = memfd_create("image", MFD_CLOEXEC);
-  sockrepair_udp** read = NULL;
+  struct sockrepair_image_socket* read = NULL;
   sockrepair_error* error = NULL;
   size_t count = 0;
 
@@ -92,13 +124,23 @@ static void damage_is_said_with_its_place(void) {
 }
 
 static void bad_arguments_are_refused(void) {
-  const sockrepair_udp* none = NULL;
-  sockrepair_udp** read = NULL;
+  struct sockrepair_image_socket none = {NULL, NULL}, both, *read = NULL;
+  struct sockaddr_in name;
+  sockrepair_error* error = NULL;
   size_t count = 0;
   int memory = memfd_create("image", MFD_CLOEXEC);
 
   EXPECT(sockrepair_image_write(memory, NULL, 1, NULL) == EINVAL);
-  EXPECT(sockrepair_image_write(memory, &none, 1, NULL) == EINVAL);
+  EXPECT(sockrepair_image_write(memory, &none, 1, &error) == EINVAL);
+  EXPECT(strstr(sockrepair_error_what(error), "socket 0: neither of udp and tcp") != NULL);
+  sockrepair_error_free(error);
+  both = dumped(SOCK_DGRAM, &name);
+  both.tcp = dumped(SOCK_STREAM, &name).tcp;
+  EXPECT(sockrepair_image_write(memory, &both, 1, &error) == EINVAL);
+  EXPECT(strstr(sockrepair_error_what(error), "socket 0: both of udp and tcp") != NULL);
+  sockrepair_error_free(error);
+  sockrepair_udp_free(both.udp);
+  sockrepair_tcp_free(both.tcp);
   EXPECT(sockrepair_image_write(-1, NULL, 0, NULL) == EBADF);
   EXPECT(sockrepair_image_read(memory, NULL, &count, NULL) == EINVAL);
   EXPECT(sockrepair_image_read(memory, &read, NULL, NULL) == EINVAL);
