@@ -9,7 +9,7 @@ _sockrepair_options() {
   case $1 in
     dump)
       echo --pid --fd --udp --tcp --listen-only --connections-only --local --peer --output \
-        --leave-running --close --kill --drop-waiting --no-lock --hold --patience --strict \
+        --leave-running --close --kill --drop-waiting --time-wait --no-lock --hold --patience --strict \
         --json --help
       ;;
     restore)

@@ -20,6 +20,7 @@
 #include "proc_fs.h"
 #include "sockrepair/connection_lock.h"
 #include "sockrepair/syscall.h"
+#include "sockrepair/tcp_time_wait.h"
 #include "try.h"
 #include "uapi.h"
 
@@ -194,6 +195,13 @@ Result<void> probe_connection_lock() {
   });
 }
 
+Result<void> probe_time_wait() {
+  return internal::no_throw([]() -> Result<void> {
+    SOCKREPAIR_TRY(find_tcp_time_wait());
+    return {};
+  });
+}
+
 Result<void> probe_netns_of_socket() {
   return internal::no_throw([]() -> Result<void> {
     SOCKREPAIR_TRY_ASSIGN(Fd fd, udp_socket());
@@ -234,6 +242,9 @@ constexpr Feature kFeatures[] = {
     {"connection-lock", "nftables with owned tables, Linux 5.12, and libnftables.so.1",
      "segments of connections have to be dropped by other means (--no-lock), or peers get a reset",
      probe_connection_lock},
+    {"time-wait", "BPF iterators, Linux 5.9, CAP_BPF and CAP_PERFMON, and libbpf.so.1",
+     "dump --time-wait is refused; late segments of connections that are over get a reset",
+     probe_time_wait},
     {"pidfd-getfd", "pidfd_getfd(2), Linux 5.6", "no dump of another process", probe_pidfd},
     {"ptrace", "CAP_SYS_PTRACE", "a dump only of one's own processes, if they permit it",
      probe_ptrace},

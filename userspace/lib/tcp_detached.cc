@@ -35,7 +35,7 @@ constexpr KindRow kKinds[] = {
      "or wait for SIOCOUTQ to be 0 before it closes"},
     {DetachedKind::kTimeWait, "time-wait",
      "nothing is lost that was sent; a FIN that comes again is answered by RST and not by ACK, and "
-     "the port is free at once"},
+     "the port is free at once, unless it comes along (sockrepair dump --time-wait)"},
 };
 
 struct StateRow {

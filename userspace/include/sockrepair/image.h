@@ -12,6 +12,7 @@
 #include "sockrepair/export.h"
 #include "sockrepair/result.h"
 #include "sockrepair/tcp_socket.h"
+#include "sockrepair/tcp_time_wait.h"
 #include "sockrepair/udp_socket.h"
 
 // Sockets in a file: an image. The format is described in Documentation/image.md.
@@ -75,7 +76,9 @@ struct ImageSocket {
   bool operator==(const ImageSocket&) const = default;
 };
 
-using ImageEntry = std::variant<ImageProcess, ImageSocket>;
+// TcpTimeWait: a connection that is over, at the address and port of a socket of the last process.
+// They come after all its sockets.
+using ImageEntry = std::variant<ImageProcess, ImageSocket, TcpTimeWait>;
 
 // What there is in an image, known once all of it was checked. A value.
 struct ImageSummary {
@@ -86,6 +89,7 @@ struct ImageSummary {
   std::uint64_t processes = 0;
   std::uint64_t sockets = 0;
   std::uint64_t datagrams = 0;  // in both queues of all sockets
+  std::uint64_t time_waits = 0;
 
   bool operator==(const ImageSummary&) const = default;
 };
@@ -115,10 +119,12 @@ class ImageWriter {
   ~ImageWriter();
 
   // Every value is checked as ImageReader will; one that is out of its range is EINVAL, one too
-  // long EMSGSIZE, and the error names it. The first entry has to be a process. After an error the
+  // long EMSGSIZE, and the error names it. The first entry has to be a process, and no socket
+  // comes after the TcpTimeWait of a process. After an error the
   // writer takes nothing more (ECANCELED): there will be no image.
   Result<void> add(const ImageProcess& process);
   Result<void> add(const ImageSocket& socket);
+  Result<void> add(const TcpTimeWait& connection);
 
   // Completes the image. Once: EALREADY the second time.
   Result<void> finish();
@@ -154,7 +160,7 @@ class ImageReader {
 
   const ImageSummary& summary() const;
 
-  // The next process or socket; nothing at the end of the image, also if asked again.
+  // The next process, socket or connection; nothing at the end of the image, also if asked again.
   Result<std::optional<ImageEntry>> next();
 
   // Starts over with the first entry.

@@ -12,8 +12,9 @@
 #include "sockrepair/export.h"
 #include "sockrepair/result.h"
 
-// TCP connections that no process has a descriptor of. No call reads or restores them, so that a
-// dump of processes does not carry them; here is which there are, and what becomes of them.
+// TCP connections that no process has a descriptor of, so that a dump of processes does not carry
+// them; here is which there are, and what becomes of them. Those of kTimeWait can be taken along,
+// see tcp_time_wait.h; no call reads or restores the others.
 //
 //   Result<std::vector<DetachedConnection>> left = find_detached_connections();
 //   if (!left) return left.error();

@@ -42,7 +42,8 @@
 //   TcpState::kEstablished                     CAP_NET_ADMIN (TCP_REPAIR)
 //   the closing states                         CAP_NET_ADMIN, TCP_REPAIR_CB (the kernel series)
 //
-// SYN_RECV and TIME_WAIT have no descriptor and cannot be dumped; sock_diag(7) lists both. What a
+// SYN_RECV and TIME_WAIT have no descriptor; sock_diag(7) lists both, and of TIME_WAIT see
+// tcp_time_wait.h. What a
 // listener has in SYN_RECV is a loss of the listener's dump.
 //
 // Functions do not throw, and are thread-safe for different sockets.

@@ -115,6 +115,11 @@ Result<Owned> read_all(int fd) {
   for (;;) {
     SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader.next());
     if (!entry) return sockets;
+    if (std::holds_alternative<sockrepair::TcpTimeWait>(*entry)) {
+      return Error{EPROTONOSUPPORT,
+                   "sockrepair_image_read(): the image has TIME_WAIT connections, which C has no "
+                   "type for"};
+    }
     if (auto* socket = std::get_if<ImageSocket>(&*entry))
       SOCKREPAIR_TRY(sockets.add(std::move(*socket)));
   }

@@ -71,6 +71,10 @@ constexpr EnumRow<TcpState> kTcpStates[] = {
     {TcpState::kListen, image::TcpSocketEntry::STATE_LISTEN},
     {TcpState::kClosing, image::TcpSocketEntry::STATE_CLOSING}};
 
+constexpr EnumRow<TimeWaitState> kTimeWaitStates[] = {
+    {TimeWaitState::kFinWait2, image::TcpTimeWaitEntry::STATE_FIN_WAIT2},
+    {TimeWaitState::kTimeWait, image::TcpTimeWaitEntry::STATE_TIME_WAIT}};
+
 constexpr std::span<const EnumRow<Family>> enum_rows(Family) {
   return kFamilies;
 }
@@ -79,6 +83,9 @@ constexpr std::span<const EnumRow<Direction>> enum_rows(Direction) {
 }
 constexpr std::span<const EnumRow<TcpState>> enum_rows(TcpState) {
   return kTcpStates;
+}
+constexpr std::span<const EnumRow<TimeWaitState>> enum_rows(TimeWaitState) {
+  return kTimeWaitStates;
 }
 
 FieldProblem problem(int code, std::string what) {
@@ -325,5 +332,6 @@ SOCKREPAIR_CODEC(PacketHead);
 SOCKREPAIR_CODEC(ReceivedDatagram);
 SOCKREPAIR_CODEC(SendQueue);
 SOCKREPAIR_CODEC(ImageTotals);
+SOCKREPAIR_CODEC(TcpTimeWait);
 
 }  // namespace sockrepair::internal

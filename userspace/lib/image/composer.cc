@@ -12,6 +12,7 @@
 #include "image/wire.h"
 #include "proto/image.pb.h"
 #include "tcp_check.h"
+#include "tcp_time_wait_check.h"
 #include "try.h"
 
 namespace sockrepair::internal {
@@ -97,6 +98,18 @@ Result<void> ImageComposer::add_record(RecordType type, const Struct& value) {
 Result<void> ImageComposer::add(const ImageProcess& process) {
   SOCKREPAIR_TRY(add_record(RecordType::kProcess, process));
   ++totals_.processes;
+  sockets_end_ = false;
+  return {};
+}
+
+Result<void> ImageComposer::add(const TcpTimeWait& connection) {
+  if (totals_.processes == 0)
+    return Error{EINVAL, "TcpTimeWaitEntry: there must be a ProcessEntry before it"};
+  Result<void> checked = check_tcp_time_wait(connection);
+  if (!checked) return Error{checked.error().code, "TcpTimeWaitEntry: " + checked.error().what};
+  SOCKREPAIR_TRY(add_record(RecordType::kTcpTimeWait, connection));
+  ++totals_.time_waits;
+  sockets_end_ = true;
   return {};
 }
 
@@ -110,6 +123,8 @@ Result<void> ImageComposer::add_socket(const ImageSocket& entry, const Socket& s
   const std::string& name = message.GetDescriptor()->name();
   if (totals_.processes == 0)
     return Error{EINVAL, name + ": there must be a ProcessEntry before it"};
+  if (sockets_end_)
+    return Error{EINVAL, name + ": there must be no TcpTimeWaitEntry of its process before it"};
   SOCKREPAIR_TRY(check_count(name + ": losses", socket.losses.size(), kLossesMax));
   SOCKREPAIR_TRY_ASSIGN(typename SocketKind<Socket>::Counts counts, counts_of(socket));
   encode(entry, &message);

@@ -21,6 +21,7 @@ class ImageComposer {
   Result<void> begin();
   Result<void> add(const ImageProcess& process);
   Result<void> add(const ImageSocket& entry);
+  Result<void> add(const TcpTimeWait& connection);
   // Once, after the last entry.
   Result<void> end();
 
@@ -41,6 +42,7 @@ class ImageComposer {
 
   RecordWriter records_;
   ImageTotals totals_;
+  bool sockets_end_ = false;  // those of the last process
 };
 
 }  // namespace sockrepair::internal

@@ -12,6 +12,7 @@
 #include "receive_queue_wire.h"
 #include "send_queue_wire.h"
 #include "tcp_check.h"
+#include "tcp_time_wait_check.h"
 #include "try.h"
 
 namespace sockrepair::internal {
@@ -92,22 +93,37 @@ Result<void> ImageParser::next(std::optional<ImageEntry>* entry) {
       return read_socket<UdpSocket>(&entry->emplace().emplace<ImageSocket>());
     case RecordType::kTcpSocket:
       return read_socket<TcpSocket>(&entry->emplace().emplace<ImageSocket>());
+    case RecordType::kTcpTimeWait:
+      return read_time_wait(&entry->emplace().emplace<TcpTimeWait>());
     case RecordType::kEnd:
       return read_end();
     default:
-      return misplaced("ProcessEntry, UdpSocketEntry, TcpSocketEntry or EndEntry");
+      return misplaced(
+          "ProcessEntry, UdpSocketEntry, TcpSocketEntry, TcpTimeWaitEntry or EndEntry");
   }
 }
 
 Result<void> ImageParser::read_process(ImageProcess* process) {
   SOCKREPAIR_TRY(decode_record(process));
   ++totals_.processes;
+  sockets_end_ = false;
+  return {};
+}
+
+Result<void> ImageParser::read_time_wait(TcpTimeWait* connection) {
+  if (totals_.processes == 0) return misplaced("ProcessEntry or EndEntry");
+  SOCKREPAIR_TRY(decode_record(connection));
+  Result<void> checked = check_tcp_time_wait(*connection);
+  if (!checked) return bad(record_.place(), checked.error().what);
+  ++totals_.time_waits;
+  sockets_end_ = true;
   return {};
 }
 
 template <typename Socket>
 Result<void> ImageParser::read_socket(ImageSocket* entry) {
   if (totals_.processes == 0) return misplaced("ProcessEntry or EndEntry");
+  if (sockets_end_) return misplaced("TcpTimeWaitEntry, ProcessEntry or EndEntry");
   const std::string place = record_.place();
   auto& socket = entry->socket.emplace<Socket>();
   typename SocketKind<Socket>::Counts counts;
@@ -238,11 +254,11 @@ Result<void> ImageParser::read_end() {
   totals_.records = records_.records();
   if (said != totals_) {
     std::string counted;
-    for (std::uint64_t count :
-         {totals_.records, totals_.processes, totals_.sockets, totals_.datagrams, totals_.bytes})
+    for (std::uint64_t count : {totals_.records, totals_.processes, totals_.sockets,
+                                totals_.datagrams, totals_.bytes, totals_.time_waits})
       counted += (counted.empty() ? "" : ", ") + std::to_string(count);
     return bad(record_.place(),
-               "records, processes, sockets, datagrams and bytes must be " + counted);
+               "records, processes, sockets, datagrams, bytes and time_waits must be " + counted);
   }
   SOCKREPAIR_TRY(records_.expect_end());
   ended_ = true;
@@ -256,7 +272,8 @@ ImageSummary ImageParser::summary() const {
           .records = records_.records(),
           .processes = totals_.processes,
           .sockets = totals_.sockets,
-          .datagrams = totals_.datagrams};
+          .datagrams = totals_.datagrams,
+          .time_waits = totals_.time_waits};
 }
 
 }  // namespace sockrepair::internal

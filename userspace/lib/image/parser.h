@@ -15,8 +15,8 @@ namespace sockrepair::internal {
 
 // Records into values: the order of the records, and everything that has to be so of an image.
 //
-//   image   = header { process { socket } } end
-//   process = ProcessEntry
+//   image   = header { process } end
+//   process = ProcessEntry { socket } { TcpTimeWaitEntry }
 //   socket  = UdpSocketEntry { LossEntry } queue queue | TcpSocketEntry { LossEntry } stream stream
 //   queue   = UdpQueueEntry { UdpPacketEntry data }
 //   stream  = { data }
@@ -46,6 +46,7 @@ class ImageParser {
   Result<void> read_process(ImageProcess* process);
   template <typename Socket>
   Result<void> read_socket(ImageSocket* entry);
+  Result<void> read_time_wait(TcpTimeWait* connection);
   Result<void> read_losses(std::uint32_t count, std::vector<Loss>* losses);
   // What follows the losses. `place` is where the record of the socket was.
   Result<void> read_rest(const std::string& place, const UdpCounts& counts, UdpSocket* socket);
@@ -64,6 +65,7 @@ class ImageParser {
   RecordReader records_;
   Record record_;
   ImageTotals totals_;
+  bool sockets_end_ = false;  // those of the last process
   bool ended_ = false;
 };
 

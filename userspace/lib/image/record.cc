@@ -24,6 +24,7 @@ constexpr RecordKind kKinds[] = {
     {RecordType::kData, "data", kDataMax},
     {RecordType::kEnd, "EndEntry", 1U << 12},
     {RecordType::kTcpSocket, "TcpSocketEntry", 1U << 22},
+    {RecordType::kTcpTimeWait, "TcpTimeWaitEntry", 1U << 12},
 };
 
 const RecordKind* find_kind(std::uint32_t type) {

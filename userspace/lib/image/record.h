@@ -45,6 +45,7 @@ enum class RecordType : std::uint32_t {
   kData = 6,
   kEnd = 7,
   kTcpSocket = 8,
+  kTcpTimeWait = 9,
 };
 
 // A row of the table of records.

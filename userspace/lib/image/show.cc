@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -127,6 +128,10 @@ Json json(const IpAddress& value) {
 }
 Json json(TcpState value) {
   return tcp_state_name(value);
+}
+
+Json json(TimeWaitState value) {
+  return time_wait_state_name(value);
 }
 
 template <Tabled T>
@@ -254,35 +259,66 @@ void print_json(std::ostream& out, const ImageSocket& entry, const Socket& socke
   out << "\n        }";
 }
 
+// The lists of a process: its sockets, then, if there are any, connections that are over.
+class ProcessLists {
+ public:
+  explicit ProcessLists(std::ostream& out) : out_(&out) { begin("sockets"); }
+
+  void add(const ImageSocket& entry) {
+    list_->next();
+    std::visit([&](const auto& socket) { print_json(*out_, entry, socket); }, entry.socket);
+  }
+
+  void add(const TcpTimeWait& connection) {
+    if (!std::exchange(over_, true)) {
+      list_->end();
+      *out_ << ",";
+      begin("time_wait");
+    }
+    list_->next() << dump(json(connection));
+  }
+
+  void end() {
+    list_->end();
+    *out_ << "\n    }";
+  }
+
+ private:
+  static constexpr int kDepth = 6;
+
+  void begin(const char* name) {
+    *out_ << "\n" << std::string(kDepth, ' ') << '"' << name << "\": ";
+    list_.emplace(*out_, kDepth);
+  }
+
+  std::ostream* out_;
+  std::optional<JsonList> list_;
+  bool over_ = false;
+};
+
 Result<void> show_as_json(ImageReader& reader, std::ostream& out) {
   reader.rewind();
   const ImageSummary& summary = reader.summary();
   out << "{\n  \"version\": \"" << summary.major_version << "." << summary.minor_version
       << "\",\n  \"processes\": ";
   JsonList processes(out, 2);
-  std::optional<JsonList> sockets;
-  auto end_process = [&] {
-    if (!sockets) return;
-    sockets->end();
-    out << "\n    }";
-  };
+  std::optional<ProcessLists> lists;
   for (;;) {
     SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader.next());
     if (!entry) break;
     if (const auto* process = std::get_if<ImageProcess>(&*entry)) {
-      end_process();
+      if (lists) lists->end();
       processes.next() << "{";
       print_members(out, json(*process), 6);
-      out << "\n      \"sockets\": ";
-      sockets.emplace(out, 6);
+      lists.emplace(out);
+    } else if (const auto* socket = std::get_if<ImageSocket>(&*entry)) {
+      lists->add(*socket);
     } else {
-      sockets->next();
-      const auto& one = std::get<ImageSocket>(*entry);
-      std::visit([&](const auto& socket) { print_json(out, one, socket); }, one.socket);
+      lists->add(std::get<TcpTimeWait>(*entry));
     }
     SOCKREPAIR_TRY(check(out));
   }
-  end_process();
+  if (lists) lists->end();
   processes.end();
   out << "\n}\n";
   return check(out);
@@ -306,6 +342,9 @@ std::string text(const IpAddress& value) {
 std::string text(TcpState value) {
   return tcp_state_name(value);
 }
+std::string text(TimeWaitState value) {
+  return time_wait_state_name(value);
+}
 // "snd 7, rcv 9"
 template <typename Struct>
 std::string numbers_text(const Struct& value) {
@@ -327,6 +366,9 @@ std::string text(const TcpAoCounters& value) {
 std::string text(const TcpAoSequence& value) {
   return numbers_text(value);
 }
+std::string text(const TimeWaitTimestamps& value) {
+  return numbers_text(value);
+}
 std::string text(const Endpoint& value) {
   return value.to_string();
 }
@@ -346,6 +388,9 @@ std::string text(const Membership& value) {
 std::string text(const TcpAoKey& value) {
   return printable(value.name()) + ", " + std::to_string(value.key.size()) + " bytes" +
          (value.current ? ", current" : "") + (value.next ? ", next" : "");
+}
+std::string text(const std::string& value) {
+  return printable(value);
 }
 std::string text(const InterfaceName& value) {
   return std::to_string(value.index) + " is " + printable(value.name);
@@ -485,7 +530,9 @@ Result<void> show_as_text(ImageReader& reader, std::ostream& out) {
   const ImageSummary& summary = reader.summary();
   out << "image of version " << summary.major_version << "." << summary.minor_version << ": "
       << count(summary.processes, "process") << ", " << count(summary.sockets, "socket") << ", "
-      << count(summary.datagrams, "datagram") << "; " << count(summary.bytes, "byte") << "\n";
+      << count(summary.datagrams, "datagram");
+  if (summary.time_waits != 0) out << ", " << count(summary.time_waits, "TIME_WAIT connection");
+  out << "; " << count(summary.bytes, "byte") << "\n";
   std::uint64_t number = 0;
   for (;;) {
     SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader.next());
@@ -494,10 +541,14 @@ Result<void> show_as_text(ImageReader& reader, std::ostream& out) {
       out << "\nprocess " << process->pid << " (" << printable(process->comm) << ")";
       if (process->dumped_at != 0) out << ", dumped at " << date(process->dumped_at);
       out << "\n";
-    } else {
-      const auto& one = std::get<ImageSocket>(*entry);
+    } else if (const auto* one = std::get_if<ImageSocket>(&*entry)) {
       ++number;
-      std::visit([&](const auto& socket) { print_text(out, one, socket, number); }, one.socket);
+      std::visit([&](const auto& socket) { print_text(out, *one, socket, number); }, one->socket);
+    } else {
+      const auto& over = std::get<TcpTimeWait>(*entry);
+      out << "\n  connection that is over (TCP, "
+          << family_name(over.domain == AF_INET6 ? Family::kIpv6 : Family::kIpv4) << ")\n";
+      print_lines(out, kSocketIndent, over);
     }
     SOCKREPAIR_TRY(check(out));
   }

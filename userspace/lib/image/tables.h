@@ -17,6 +17,8 @@
 #include "image/record.h"
 #include "proto/image.pb.h"
 #include "sockrepair/image.h"
+#include "sockrepair/tcp_time_wait.h"
+#include "tcp_time_wait_check.h"
 
 // The table of what is in an image: for every value of the library that is carried, a row for each
 // of its members, with the field of image.proto and the limits. Encoding, decoding, checking and
@@ -142,6 +144,7 @@ struct ImageTotals {
   std::uint64_t sockets = 0;
   std::uint64_t datagrams = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t time_waits = 0;
 
   bool operator==(const ImageTotals&) const = default;
 };
@@ -595,7 +598,53 @@ struct Table<ImageTotals> {
                       row(&ImageTotals::processes, Message::kProcessesFieldNumber),
                       row(&ImageTotals::sockets, Message::kSocketsFieldNumber),
                       row(&ImageTotals::datagrams, Message::kDatagramsFieldNumber),
-                      row(&ImageTotals::bytes, Message::kBytesFieldNumber));
+                      row(&ImageTotals::bytes, Message::kBytesFieldNumber),
+                      row(&ImageTotals::time_waits, Message::kTimeWaitsFieldNumber));
+  static constexpr NoRules rules{};
+};
+
+template <>
+struct Table<TimeWaitTimestamps> {
+  using Message = image::TcpTimeWaitTimestamps;
+  static constexpr auto rows =
+      std::make_tuple(row(&TimeWaitTimestamps::microseconds, Message::kMicrosecondsFieldNumber),
+                      row(&TimeWaitTimestamps::value, Message::kValueFieldNumber),
+                      row(&TimeWaitTimestamps::recent, Message::kRecentFieldNumber),
+                      row(&TimeWaitTimestamps::recent_age, Message::kRecentAgeFieldNumber));
+  static constexpr NoRules rules{};
+};
+
+// What has to agree is the library's: see check_tcp_time_wait().
+template <>
+struct Table<TcpTimeWait> {
+  using Message = image::TcpTimeWaitEntry;
+  static constexpr auto rows = std::make_tuple(
+      row(&TcpTimeWait::domain, Message::kDomainFieldNumber),
+      row(&TcpTimeWait::cookie, Message::kCookieFieldNumber),
+      row(&TcpTimeWait::netns_cookie, Message::kNetnsCookieFieldNumber),
+      row(&TcpTimeWait::state, Message::kStateFieldNumber),
+      row(&TcpTimeWait::local, Message::kLocalFieldNumber),
+      row(&TcpTimeWait::peer, Message::kPeerFieldNumber),
+      row(&TcpTimeWait::port_chosen, Message::kPortChosenFieldNumber),
+      row(&TcpTimeWait::device, Message::kDeviceFieldNumber),
+      row(&TcpTimeWait::mark, Message::kMarkFieldNumber),
+      row(&TcpTimeWait::priority, Message::kPriorityFieldNumber),
+      row(&TcpTimeWait::traffic_class, Message::kTrafficClassFieldNumber),
+      row(&TcpTimeWait::flow_label, Message::kFlowLabelFieldNumber, {0, kFlowLabelMax}),
+      row(&TcpTimeWait::tx_delay, Message::kTxDelayFieldNumber, {0, 0x7fffffff}),
+      row(&TcpTimeWait::v6_only, Message::kV6OnlyFieldNumber),
+      row(&TcpTimeWait::reuse_address, Message::kReuseAddressFieldNumber),
+      row(&TcpTimeWait::reuse_port, Message::kReusePortFieldNumber),
+      row(&TcpTimeWait::transparent, Message::kTransparentFieldNumber),
+      row(&TcpTimeWait::snd_nxt, Message::kSndNxtFieldNumber),
+      row(&TcpTimeWait::rcv_nxt, Message::kRcvNxtFieldNumber),
+      row(&TcpTimeWait::rcv_wnd, Message::kRcvWndFieldNumber, {0, kWindowMax}),
+      row(&TcpTimeWait::rcv_scale, Message::kRcvScaleFieldNumber, {0, kScaleMax}),
+      row(&TcpTimeWait::timestamps, Message::kTimestampsFieldNumber),
+      row(&TcpTimeWait::challenge_age, Message::kChallengeAgeFieldNumber),
+      row(&TcpTimeWait::remaining, Message::kRemainingFieldNumber, {1, kFinWait2Longest}),
+      row(&TcpTimeWait::dumped_at, Message::kDumpedAtFieldNumber),
+      row(&TcpTimeWait::keys, Message::kKeysFieldNumber, {0, 15}));
   static constexpr NoRules rules{};
 };
 
@@ -639,6 +688,8 @@ static_assert(member_count<PacketHead>() == row_count<PacketHead>());
 static_assert(member_count<ReceivedDatagram>() == row_count<ReceivedDatagram>() + 1 /* payload */);
 static_assert(member_count<SendQueue>() == row_count<SendQueue>() + 1 /* payload */);
 static_assert(member_count<ImageTotals>() == row_count<ImageTotals>());
+static_assert(member_count<TimeWaitTimestamps>() == row_count<TimeWaitTimestamps>());
+static_assert(member_count<TcpTimeWait>() == row_count<TcpTimeWait>());
 
 }  // namespace sockrepair::internal
 

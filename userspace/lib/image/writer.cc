@@ -122,6 +122,10 @@ Result<void> ImageWriter::add(const ImageSocket& socket) {
   return state_->add(socket);
 }
 
+Result<void> ImageWriter::add(const TcpTimeWait& connection) {
+  return state_->add(connection);
+}
+
 Result<void> ImageWriter::finish() {
   return state_->finish();
 }

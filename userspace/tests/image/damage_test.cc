@@ -124,6 +124,8 @@ void PrintTo(const BadRecords& bad, std::ostream* out) {
 // packets, 9 its send queue, 10 and 11 a packet, 12 IPv6 socket.
 constexpr std::size_t kProcess = 0, kSocket = 1, kLoss = 2, kReceiveQueue = 4, kPacket = 5,
                       kData = 6, kSendQueue = 9;
+// Of tcp_sample().
+constexpr std::size_t kTimeWait = 8;
 
 template <typename Message>
 void change(RawRecord& record, void (*function)(Message& message)) {
@@ -148,10 +150,10 @@ using Records = std::vector<RawRecord>;
 INSTANTIATE_TEST_SUITE_P(
     All, ImageRecordsTest,
     ::testing::Values(
-        BadRecords{"unknown_type", [](Records& r) { r[kSocket].type = 9; },
-                   "^record 1 at offset [0-9]+: field type at offset [0-9]+: 9, must be 1 to 8"},
+        BadRecords{"unknown_type", [](Records& r) { r[kSocket].type = 10; },
+                   "^record 1 at offset [0-9]+: field type at offset [0-9]+: 10, must be 1 to 9"},
         BadRecords{"type_zero", [](Records& r) { r[kProcess].type = 0; },
-                   "^record 0 at offset 16: field type at offset 16: 0, must be 1 to 8"},
+                   "^record 0 at offset 16: field type at offset 16: 0, must be 1 to 9"},
         BadRecords{"process_too_long", [](Records& r) { r[kProcess].body.resize(4097); },
                    "^record 0 .ProcessEntry. at offset 16: field length at offset 20: 4097, must "
                    "be 0 to 4096"},
@@ -357,7 +359,17 @@ Spot spot_of<TcpAoSequence>() {
       kSocket, {proto::TcpSocketEntry::kAoFieldNumber, proto::TcpAo::kSequenceFieldNumber}, true};
 }
 
+template <>
+Spot spot_of<TcpTimeWait>() {
+  return {kTimeWait, {}, true};
+}
+template <>
+Spot spot_of<TimeWaitTimestamps>() {
+  return {kTimeWait, {proto::TcpTimeWaitEntry::kTimestampsFieldNumber}, true};
+}
+
 std::unique_ptr<pb::Message> outer_message(const Spot& spot) {
+  if (spot.tcp && spot.record == kTimeWait) return std::make_unique<proto::TcpTimeWaitEntry>();
   if (spot.tcp) return std::make_unique<proto::TcpSocketEntry>();
   switch (spot.record) {
     case kProcess:
@@ -415,7 +427,7 @@ void spoil(pb::Message* message, const pb::FieldDescriptor* field, Limits limits
   } else if constexpr (std::is_enum_v<Type>) {
     for (int value : {0, 3, -1}) {
       reflection->SetEnumValue(message, field, value);
-      read(std::to_string(value) + ", must be 1 or 2");
+      read(std::to_string(value) + ", must be ");
     }
   } else if constexpr (std::is_integral_v<Type>) {
     constexpr auto kMin = static_cast<std::int64_t>(std::numeric_limits<Type>::min());
@@ -469,11 +481,11 @@ void spoil(pb::Message* message, const pb::FieldDescriptor* field, Limits limits
 template <typename Struct>
 class ImageLimitsTest : public ::testing::Test {};
 
-using Limited = ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
-                                 ImageProcess, ImageSocket, UdpSocket, internal::UdpCounts, Loss,
-                                 internal::QueueHead, internal::PacketHead, ReceivedDatagram,
-                                 SendQueue, TcpScales, TcpWindow, TcpConnection, TcpAo, TcpAoKey,
-                                 TcpAoCounters, TcpAoSequence, TcpSocket, internal::TcpCounts>;
+using Limited = ::testing::Types<
+    Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor, ImageProcess, ImageSocket,
+    UdpSocket, internal::UdpCounts, Loss, internal::QueueHead, internal::PacketHead,
+    ReceivedDatagram, SendQueue, TcpScales, TcpWindow, TcpConnection, TcpAo, TcpAoKey,
+    TcpAoCounters, TcpAoSequence, TcpSocket, internal::TcpCounts, TcpTimeWait, TimeWaitTimestamps>;
 
 struct StructName {
   template <typename Struct>
@@ -765,12 +777,13 @@ INSTANTIATE_TEST_SUITE_P(All, ImageTcpTest,
                                      "^TcpSocketEntry: connection, control_block: missing"}),
                          ParamName());
 
-// Records of tcp_sample(): 1 the connection, 2 its loss, 3 and 4 the queues, 5 a listener.
+// Records of tcp_sample(): 1 the connection, 2 its loss, 3 and 4 the queues, 5 a listener, 8 and 9
+// connections that are over.
 class ImageTcpRecordsTest : public ::testing::TestWithParam<BadRecords> {};
 
 TEST_P(ImageTcpRecordsTest, AreRefused) {
   std::vector<RawRecord> records = take_apart(tcp_image());
-  ASSERT_EQ(records.size(), 9U);
+  ASSERT_EQ(records.size(), 11U);
   GetParam().spoil(records);
   EXPECT_THAT(read_image(put_together(records)),
               FailsWith(EBADMSG, ContainsRegex(GetParam().says)));
@@ -802,7 +815,23 @@ INSTANTIATE_TEST_SUITE_P(
                    [](Records& r) {
                      change<proto::EndEntry>(r.back(), [](auto& e) { e.set_bytes(302); });
                    },
-                   "^record 8 .EndEntry. .*must be 9, 1, 4, 0, 303"}),
+                   "^record 10 .EndEntry. .*must be 11, 1, 4, 0, 303, 2"},
+        BadRecords{"time_wait_not_counted",
+                   [](Records& r) {
+                     change<proto::EndEntry>(r.back(), [](auto& e) { e.clear_time_waits(); });
+                   },
+                   "^record 10 .EndEntry. .*must be 11, 1, 4, 0, 303, 2"},
+        BadRecords{"time_wait_without_process",
+                   [](Records& r) { r.erase(r.begin(), r.begin() + kTimeWait); },
+                   "^record 0 .TcpTimeWaitEntry. at offset 16: in the wrong place, must be"},
+        BadRecords{"socket_after_time_wait", [](Records& r) { std::swap(r[7], r[8]); },
+                   "^record 8 .TcpSocketEntry. .*in the wrong place, must be TcpTimeWaitEntry"},
+        BadRecords{"time_wait_too_long",
+                   [](Records& r) {
+                     change<proto::TcpTimeWaitEntry>(r[8],
+                                                     [](auto& e) { e.set_remaining(60000001); });
+                   },
+                   "^record 8 .TcpTimeWaitEntry. .*remaining: 60000001, must be 1 to 60000000"}),
     ParamName());
 
 // What the writer refuses for several members together is refused by the reader as well.

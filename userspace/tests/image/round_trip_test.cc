@@ -2,6 +2,7 @@
 //
 // What goes into an image comes out again.
 
+#include <errno.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -81,6 +82,15 @@ TEST(ImageRoundTripTest, SeveralProcessesAndEmptyQueues) {
   EXPECT_TRUE(again == entries);
 }
 
+// What a process had comes first; the writer minds.
+TEST(ImageRoundTripTest, SocketAfterTimeWaitIsNotWritten) {
+  std::vector<ImageEntry> entries = tcp_sample();
+  entries.push_back(small_sample()[1]);
+  EXPECT_THAT(make_image(entries), FailsWith(EINVAL, ::testing::HasSubstr("TcpTimeWaitEntry")));
+  entries.insert(entries.end() - 1, ImageProcess{2, "", 0});
+  EXPECT_THAT(make_image(entries), IsOk());
+}
+
 TEST(ImageRoundTripTest, LongestPayload) {
   ReceivedDatagram datagram;
   datagram.source.address = datagram.destination.address = IpAddress::parse("::1").value();
@@ -146,7 +156,8 @@ class ImageTableTest : public ::testing::Test {};
 
 using Carried = ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
                                  ImageProcess, ImageSocket, UdpSocket, Loss, ReceivedDatagram,
-                                 SendQueue, TcpScales, TcpWindow, TcpConnection, TcpSocket>;
+                                 SendQueue, TcpScales, TcpWindow, TcpConnection, TcpSocket,
+                                 TcpTimeWait, TimeWaitTimestamps>;
 
 struct StructName {
   template <typename Struct>
@@ -220,6 +231,8 @@ TEST(ImageTablesTest, EveryFieldIsCarried) {
   EXPECT_EQ(fields_of<TcpScales>(), fields_of(image::TcpScales::descriptor()));
   EXPECT_EQ(fields_of<TcpWindow>(), fields_of(image::TcpWindow::descriptor()));
   EXPECT_EQ(fields_of<TcpConnection>(), fields_of(image::TcpConnection::descriptor()));
+  EXPECT_EQ(fields_of<TcpTimeWait>(), fields_of(image::TcpTimeWaitEntry::descriptor()));
+  EXPECT_EQ(fields_of<TimeWaitTimestamps>(), fields_of(image::TcpTimeWaitTimestamps::descriptor()));
   EXPECT_EQ(fields_of<Loss>(), fields_of(image::LossEntry::descriptor()));
   EXPECT_EQ(fields_of<QueueHead>(), fields_of(image::UdpQueueEntry::descriptor()));
   EXPECT_EQ(fields_of<ReceivedDatagram>(), fields_of(image::ReceivedPacket::descriptor()));

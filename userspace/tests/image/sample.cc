@@ -278,12 +278,54 @@ std::vector<ImageSocket> tcp_others() {
   return {listening, connecting, closed};
 }
 
+TcpTimeWait time_wait() {
+  TcpTimeWait value;
+  value.domain = AF_INET6;
+  value.cookie = 0xabcdef0123;
+  value.netns_cookie = 15;
+  value.local = {address("fe80::2"), 80, 7};
+  value.peer = {address("fe80::9"), 40002, 7};
+  value.port_chosen = false;
+  value.device = InterfaceName{7, "eth7"};
+  value.mark = 0x87654321;
+  value.priority = 6;
+  value.traffic_class = 0x48;
+  value.flow_label = 0xabcde;
+  value.tx_delay = 25;
+  value.v6_only = true;
+  value.reuse_address = true;
+  value.reuse_port = true;
+  value.transparent = true;
+  value.snd_nxt = 0xfffffffe;
+  value.rcv_nxt = 3;
+  value.rcv_wnd = 65535U << 9;
+  value.rcv_scale = 9;
+  value.timestamps = TimeWaitTimestamps{true, 4000000001, 123456789, 3000000};
+  value.challenge_age = 0;
+  value.remaining = 59'876'543;
+  value.dumped_at = 1'700'000'000'000'000'004;
+  value.keys = "TCP-AO";
+  return value;
+}
+
+TcpTimeWait half_closed() {
+  TcpTimeWait value;
+  value.domain = AF_INET;
+  value.state = TimeWaitState::kFinWait2;
+  value.local = {address("192.0.2.2"), 80, 0};
+  value.peer = {address("192.0.2.77"), 40003, 0};
+  value.remaining = 1;
+  return value;
+}
+
 }  // namespace
 
 std::vector<ImageEntry> tcp_sample() {
   std::vector<ImageEntry> entries = {ImageProcess{4712, "server", 1'700'000'000'000'000'003},
                                      tcp_connection()};
   for (const ImageSocket& socket : tcp_others()) entries.emplace_back(socket);
+  entries.emplace_back(time_wait());
+  entries.emplace_back(half_closed());
   return entries;
 }
 

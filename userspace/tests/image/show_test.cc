@@ -160,20 +160,49 @@ TEST(ImageJsonTest, EveryMemberOfTcp) {
   EXPECT_EQ(block.size(), 115U) << "115 members, one of them none, and the rest";
 }
 
+TEST(ImageJsonTest, EveryMemberOfTimeWait) {
+  json document = json_of(tcp_sample());
+  const json& over = document["processes"][0]["time_wait"];
+  ASSERT_EQ(over.size(), 2U);
+  EXPECT_EQ(keys({&over[0]}), names<TcpTimeWait>());
+  EXPECT_EQ(keys({&over[0]["timestamps"]}), names<TimeWaitTimestamps>());
+  EXPECT_EQ(over[0]["state"], "TIME_WAIT");
+  EXPECT_EQ(over[0]["device"], json::parse(R"({"index": 7, "name": "eth7"})"));
+  EXPECT_EQ(over[0]["remaining"], 59876543);
+  EXPECT_EQ(over[1]["state"], "FIN_WAIT2");
+  EXPECT_FALSE(over[1].contains("timestamps"));
+  EXPECT_FALSE(json_of(full_sample())["processes"][0].contains("time_wait"));
+}
+
 TEST(ImageTextTest, ShowsTcp) {
   std::string text = text_of(tcp_sample());
   for (const std::string& part : std::vector<std::string>{
-           "\n  socket 1 (TCP, IPv4)\n    descriptor: 7\n", "\n    state: CLOSE_WAIT\n",
-           "\n    peer: 192.0.2.77:40001\n", "\n    receive queue: 3 bytes 000102\n",
-           "\n    send queue: 300 bytes 0001", "\n    connection:\n      mss_clamp: 1460\n",
-           "\n      scales: snd 7, rcv 9\n", "\n      window: snd_wl1 270544928, snd_wnd 65536, ",
-           "\n    control block:\n      age_data_rcvd: ", "\n      srtt: 123456\n",
-           "\n      rest: b7b7b7b7b7b7b7b7\n", "\n    not in this image: connection: something\n",
-           "\n  socket 2 (TCP, IPv6)\n", "\n    state: LISTEN\n", "\n    backlog: 4096\n",
+           "\n  socket 1 (TCP, IPv4)\n    descriptor: 7\n",
+           "\n    state: CLOSE_WAIT\n",
+           "\n    peer: 192.0.2.77:40001\n",
+           "\n    receive queue: 3 bytes 000102\n",
+           "\n    send queue: 300 bytes 0001",
+           "\n    connection:\n      mss_clamp: 1460\n",
+           "\n      scales: snd 7, rcv 9\n",
+           "\n      window: snd_wl1 270544928, snd_wnd 65536, ",
+           "\n    control block:\n      age_data_rcvd: ",
+           "\n      srtt: 123456\n",
+           "\n      rest: b7b7b7b7b7b7b7b7\n",
+           "\n    not in this image: connection: something\n",
+           "\n  socket 2 (TCP, IPv6)\n",
+           "\n    state: LISTEN\n",
+           "\n    backlog: 4096\n",
            "\n    state: SYN_SENT\n",
            "\n    TCP-AO, keys are not shown:\n      key: 100:200 of 192.0.2.0/24, hmac(sha1), 4 "
            "bytes, current, next\n",
-           "\n      sequence: snt_isn 4026531840, "})
+           "\n      sequence: snt_isn 4026531840, ",
+           ", 2 TIME_WAIT connections; ",
+           "\n  connection that is over (TCP, IPv6)\n",
+           "\n    state: TIME_WAIT\n",
+           "\n    remaining: 59876543\n",
+           "\n    keys: TCP-AO\n",
+           "\n    device: 7 is eth7\n",
+           "\n    timestamps: microseconds 1, value 4000000001, "})
     EXPECT_THAT(text, HasSubstr(part));
 }
 

@@ -38,6 +38,7 @@ struct DumpCommand {
   std::string file;  // "-": stdout
   Afterwards afterwards = Afterwards::kLeaveRunning;
   bool drop_waiting = false;  // connections that wait for accept(2)
+  bool time_wait = false;     // with connections that are over, at the same addresses
   bool lock = true;
   unsigned hold = 60;  // seconds that the lock stays after kClose and kKill, until restore
   bool strict = false;

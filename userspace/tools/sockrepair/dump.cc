@@ -11,6 +11,7 @@
 #include <chrono>
 #include <iterator>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "command.h"
@@ -23,6 +24,7 @@
 #include "sockrepair/syscall.h"
 #include "sockrepair/tcp_detached.h"
 #include "sockrepair/tcp_socket.h"
+#include "sockrepair/tcp_time_wait.h"
 #include "sockrepair/udp_socket.h"
 #include "try.h"
 #include "uapi.h"
@@ -43,6 +45,7 @@ struct Report {
   std::size_t connections = 0;
   std::size_t received = 0;         // bytes in receive queues of connections
   std::size_t sent = 0;             // and in their send queues
+  std::size_t time_waits = 0;       // connections that are over
   std::vector<std::string> losses;  // one line each
   std::vector<std::string> notes;   // the same, of what is not a socket of the process
   StopMethod method = StopMethod::kAlreadyStopped;
@@ -73,6 +76,13 @@ Result<std::vector<ImageDescriptor>> descriptors_of(const Process& process,
   return descriptors;
 }
 
+// What tells a connection of a network namespace from others there; sock_diag(7) does not know the
+// scope of an address.
+std::string names_of(const Endpoint& local, const Endpoint& peer) {
+  return Endpoint{local.address, local.port, 0}.to_string() + " " +
+         Endpoint{peer.address, peer.port, 0}.to_string();
+}
+
 class Dump {
  public:
   Dump(const DumpCommand& command, Report& report) : command_(command), report_(report) {}
@@ -90,7 +100,12 @@ class Dump {
 
   Result<void> begin_image();
   Result<void> note_other_holders(pid_t pid);
+  // By the cookie of their network namespace, the TCP sockets that have a name.
+  Result<std::map<std::uint64_t, std::vector<const Candidate*>>> by_netns() const;
   Result<void> note_detached();
+  Result<void> find_time_waits();
+  Result<void> add_time_waits();
+  void end_time_waits();
   Result<void> keep_connections();
   Result<void> add_sockets(const Process& process);
   Result<UdpSocket> read_udp(const Candidate& candidate);
@@ -109,6 +124,13 @@ class Dump {
   std::optional<ImageWriter> writer_;
   std::vector<Candidate> sockets_;
   std::map<std::uint64_t, std::optional<TcpSurvey>> surveys_;  // by the cookie of the namespace
+
+  // Connections that are over, of one namespace.
+  struct TimeWaits {
+    int socket = -1;  // of the namespace; of sockets_
+    std::vector<TcpTimeWait> connections;
+  };
+  std::map<std::uint64_t, TimeWaits> time_waits_;  // by the cookie of the namespace
   // Gone before `sockets_`, and before the process runs again.
   std::optional<Keeper> keeper_;
   int status_ = kFailed;
@@ -203,30 +225,39 @@ Result<void> Dump::note_other_holders(pid_t pid) {
   return {};
 }
 
-// Connections at the addresses of the sockets that go away, which nobody has and no image.
-Result<void> Dump::note_detached() {
-  std::map<std::uint64_t, std::vector<const Candidate*>> by_netns;
+Result<std::map<std::uint64_t, std::vector<const Candidate*>>> Dump::by_netns() const {
+  std::map<std::uint64_t, std::vector<const Candidate*>> all;
   for (const Candidate& candidate : sockets_) {
     if (candidate.protocol != Protocol::kTcp || !candidate.local) continue;
     SOCKREPAIR_TRY_ASSIGN(std::uint64_t cookie, netns_cookie(candidate));
-    by_netns[cookie].push_back(&candidate);
+    all[cookie].push_back(&candidate);
   }
+  return all;
+}
+
+bool is_at_one_of(const std::vector<const Candidate*>& candidates, const Endpoint& local) {
+  return std::any_of(candidates.begin(), candidates.end(),
+                     [&](const Candidate* candidate) { return candidate->is_at(local); });
+}
+
+// Connections at the addresses of the sockets that go away, which nobody has and no image.
+Result<void> Dump::note_detached() {
+  SOCKREPAIR_TRY_ASSIGN(auto theirs, by_netns());
   std::map<std::string, std::size_t> counts;
-  for (const auto& [cookie, candidates] : by_netns) {
-    auto is_theirs = [&](const DetachedConnection& c) {
-      return std::any_of(candidates.begin(), candidates.end(), [&](const Candidate* candidate) {
-        const Endpoint& local = *candidate->local;
-        return local.port == c.local.port &&
-               (local.address.is_any() || local.address == c.local.address);
-      });
+  for (const auto& [cookie, candidates] : theirs) {
+    std::set<std::string> taken;
+    for (const TcpTimeWait& one : time_waits_[cookie].connections)
+      taken.insert(names_of(one.local, one.peer));
+    auto is_left = [&](const DetachedConnection& c) {
+      return is_at_one_of(candidates, c.local) &&
+             !(c.kind == DetachedKind::kTimeWait && taken.contains(names_of(c.local, c.peer)));
     };
     SOCKREPAIR_TRY(internal::run_in_netns_of(candidates.front()->fd.get(), [&]() -> Result<void> {
       Result<std::vector<DetachedConnection>> found = find_detached_connections();
       // A kernel without sock_diag for TCP: "check" says what that costs.
       if (!found) return {};
       for (const DetachedConnection& c : *found)
-        if (is_theirs(c))
-          ++counts[std::string(detached_kind_name(c.kind)) + ": " + c.consequence()];
+        if (is_left(c)) ++counts[std::string(detached_kind_name(c.kind)) + ": " + c.consequence()];
       return {};
     }));
   }
@@ -235,9 +266,69 @@ Result<void> Dump::note_detached() {
   return {};
 }
 
+// Which of the connections that are over belong to the sockets that are taken. Those that were
+// known before stay, as they are now, and no others come in addition.
+Result<void> Dump::find_time_waits() {
+  const bool again = !time_waits_.empty();
+  SOCKREPAIR_TRY_ASSIGN(auto theirs, by_netns());
+  for (const auto& [cookie, candidates] : theirs) {
+    const int socket = candidates.front()->fd.get();
+    Result<std::vector<TcpTimeWait>> found = find_tcp_time_wait(socket);
+    if (!found) return Error{found.error().code, "--time-wait: " + found.error().what};
+    std::set<std::string> known;
+    for (const TcpTimeWait& one : time_waits_[cookie].connections)
+      known.insert(names_of(one.local, one.peer));
+    TimeWaits& kept = time_waits_[cookie];
+    kept = {socket, {}};
+    for (TcpTimeWait& one : *found) {
+      if (!is_at_one_of(candidates, one.local)) continue;
+      if (!matches_filters(command_.selection, one.local, one.peer)) continue;
+      if (again && !known.contains(names_of(one.local, one.peer))) continue;
+      kept.connections.push_back(std::move(one));
+    }
+  }
+  return {};
+}
+
+Result<void> Dump::add_time_waits() {
+  if (!command_.time_wait) return {};
+  // What came between the first look and the lock has changed them.
+  if (keeper_ && command_.lock) SOCKREPAIR_TRY(find_time_waits());
+  for (auto& [cookie, kept] : time_waits_) {
+    auto is_carried = [&](const TcpTimeWait& one) {
+      if (one.keys.empty()) return true;
+      lose(one.describe() + ": " + one.keys + " cannot be carried");
+      return false;
+    };
+    std::erase_if(kept.connections, [&](const TcpTimeWait& one) { return !is_carried(one); });
+    for (const TcpTimeWait& one : kept.connections) {
+      SOCKREPAIR_TRY(check_signals());
+      Result<void> added = writer_->add(one);
+      if (!added) return Error{added.error().code, one.describe() + ": " + added.error().what};
+      ++report_.time_waits;
+    }
+  }
+  return {};
+}
+
+// Here they would answer for an address that is elsewhere, or be in the way of those that come
+// back. The image is written by now: what stays is no error.
+void Dump::end_time_waits() {
+  for (const auto& [cookie, kept] : time_waits_) {
+    Result<std::size_t> ended = end_tcp_time_wait(kept.connections, kept.socket);
+    if (ended) continue;
+    report_.notes.push_back(
+        count_text(kept.connections.size(), "TIME_WAIT connection", "TIME_WAIT connections") +
+        " here as well, until its time is over: " + ended.error().describe());
+  }
+}
+
 // From here on nothing arrives on the connections, so that what is read of them stays true.
 Result<void> Dump::keep_connections() {
   std::vector<KeptConnection> connections;
+  for (const auto& [cookie, kept] : time_waits_)
+    for (const TcpTimeWait& one : kept.connections)
+      connections.push_back({kept.socket, cookie, {one.local, one.peer}});
   for (const Candidate& candidate : sockets_) {
     if (!candidate.is_connection() || !candidate.local || !candidate.peer) continue;
     SOCKREPAIR_TRY_ASSIGN(auto cookie, sys::getsockopt<std::uint64_t>(candidate.fd.get(),
@@ -273,6 +364,7 @@ Result<void> Dump::take_away(const Process& process, StoppedProcess& stopped) {
     SOCKREPAIR_TRY(process.kill(
         std::chrono::milliseconds(static_cast<std::int64_t>(command_.patience * 1000))));
   }
+  end_time_waits();
   sockets_.clear();
   if (keeper_) {
     SOCKREPAIR_TRY_ASSIGN(pid_t keeper, keeper_->keep_locked(std::chrono::seconds(command_.hold)));
@@ -305,6 +397,7 @@ Result<void> Dump::run() {
     return Error{ENODATA,
                  "process " + std::to_string(command_.pid) + " has no such UDP or TCP socket"};
   }
+  if (command_.time_wait) SOCKREPAIR_TRY(find_time_waits());
   if (goes_away()) {
     SOCKREPAIR_TRY(note_other_holders(process.pid()));
     SOCKREPAIR_TRY(note_detached());
@@ -316,6 +409,7 @@ Result<void> Dump::run() {
     ~PutBack() { keeper.reset(); }
   } put_back{keeper_};
   SOCKREPAIR_TRY(add_sockets(process));
+  SOCKREPAIR_TRY(add_time_waits());
   if (command_.strict && !report_.losses.empty()) {
     status_ = kIncomplete;
     return Error{ENOTRECOVERABLE, "--strict, and " + std::to_string(report_.losses.size()) +
@@ -371,6 +465,10 @@ std::string tcp_text(const Report& report) {
 void print_text(FILE* out, const DumpCommand& command, const Report& report) {
   std::string sockets = report.udp_sockets != 0 ? udp_text(report) : "";
   if (report.tcp_sockets != 0) sockets += (sockets.empty() ? "" : ", ") + tcp_text(report);
+  if (command.time_wait) {
+    sockets +=
+        ", " + count_text(report.time_waits, "TIME_WAIT connection", "TIME_WAIT connections");
+  }
   fprintf(out, "%s: %s of process %d (%s); %s (%s, %.1f ms)\n", command.file.c_str(),
           sockets.c_str(), report.process.pid, report.process.comm.c_str(),
           ending(command.afterwards), stop_method_name(report.method),
@@ -391,12 +489,13 @@ void print_json(FILE* out, const DumpCommand& command, const Report& report) {
           "{\"file\": %s, \"pid\": %d, \"comm\": %s, \"sockets\": %zu, \"waiting\": %zu,"
           " \"under_construction\": %zu, \"tcp\": %zu, \"listeners\": %zu,"
           " \"connections\": %zu, \"to_be_read\": %zu, \"to_be_acknowledged\": %zu,"
+          " \"time_wait\": %zu,"
           " \"lock_pid\": %d, \"afterwards\": %s, \"stopped_by\": %s,"
           " \"stopped_us\": %lld, \"losses\": [%s], \"notes\": [%s]}\n",
           json_string(command.file).c_str(), report.process.pid,
           json_string(report.process.comm).c_str(), report.udp_sockets + report.tcp_sockets,
           report.waiting, report.begun, report.tcp_sockets, report.listeners, report.connections,
-          report.received, report.sent, report.keeper,
+          report.received, report.sent, report.time_waits, report.keeper,
           json_string(ending(command.afterwards)).c_str(),
           json_string(stop_method_name(report.method)).c_str(),
           static_cast<long long>(report.stopped.count()), list(report.losses).c_str(),

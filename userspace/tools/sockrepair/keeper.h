@@ -17,7 +17,8 @@
 
 namespace sockrepair::tool {
 
-// A connection that is dumped. `fd` is the caller's.
+// A connection that is dumped. `fd` is the caller's; of a connection that is over a socket of its
+// network namespace.
 struct KeptConnection {
   int fd = -1;
   std::uint64_t netns_cookie = 0;

@@ -58,6 +58,10 @@ Parts of them; a socket has to match one of each kind of filter:
   sockrepair dump --pid 4711 --connections-only --peer 192.0.2.7 -o peer.img
   sockrepair dump --pid 4711 --listen-only -o new.img  # connections: closed
 
+Connections that are over, and whose peers may not know yet, have no descriptor:
+
+  sockrepair dump --pid 4711 --time-wait --kill -o web.img
+
 Segments of TCP connections are dropped while they are dumped, and after --close
 and --kill until "restore" has them, or for --hold seconds; else they would be
 answered with a reset. Where the connections go to another host, they have to be
@@ -104,8 +108,9 @@ costs. Exit status 4 if one is missing.
 
 constexpr char kDetachedExamples[] = R"(
 Connections of this network namespace that no process has a descriptor of: in a
-handshake, not accepted yet, closed and still sending, over and waiting. No dump
-takes them along; each line says what becomes of one when its address moves.
+handshake, not accepted yet, closed and still sending, over and waiting. Each
+line says what becomes of one when its address moves. Those that are over come
+along with "dump --time-wait", no others.
 
   sockrepair detached --json | jq '.connections[].peer'
   sudo ip netns exec blue sockrepair detached)";
@@ -188,6 +193,10 @@ void add_dump(CLI::App& app, DumpCommand& command) {
   close->excludes(kill);
   dump->add_flag("--drop-waiting", command.drop_waiting,
                  "Give up connections that no accept(2) has taken yet");
+  dump->add_flag("--time-wait", command.time_wait,
+                 "With connections that are over, at the same addresses (TIME_WAIT)")
+      ->excludes(udp)
+      ->excludes("--listen-only");
   CLI::Option* no_lock = add_no_lock(*dump, command.lock);
   dump->add_option("--hold", command.hold,
                    "Seconds that segments stay dropped until restore (default 60)")

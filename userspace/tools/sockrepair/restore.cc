@@ -3,11 +3,13 @@
 // sockrepair restore: the sockets of an image, made again and handed over.
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <utility>
 #include <variant>
 
@@ -19,6 +21,7 @@
 #include "progress.h"
 #include "sockrepair/connection_lock.h"
 #include "sockrepair/tcp_socket.h"
+#include "sockrepair/tcp_time_wait.h"
 #include "sockrepair/udp_socket.h"
 #include "try.h"
 
@@ -34,6 +37,8 @@ struct Plan {
   std::size_t last = 0;  // of these, those whose turn is the last
   // By cookie: what is to be locked while it is made.
   std::map<std::uint64_t, std::vector<FourTuple>> connections;
+  // Connections that are over, made after all sockets.
+  std::vector<TcpTimeWait> time_waits;
   // The locks that dumps have left.
   std::vector<std::string> locks;
 };
@@ -84,6 +89,10 @@ class Restore {
   Result<void> check(const Plan& plan);
   Result<void> lock(const Plan& plan);
   Result<void> make_all(const Plan& plan);
+  Result<void> prepare_time_waits(const Plan& plan, int highest);
+  Result<void> begin_time_waits();
+  void end_time_waits();
+  Result<void> resume(const std::vector<HandedSocket>& sockets);
   Result<void> make(const ImageSocket& socket);
   Result<RestoredSocket> make(const UdpSocket& socket);
   Result<RestoredSocket> make(const TcpSocket& socket);
@@ -95,6 +104,11 @@ class Restore {
   std::vector<HandedSocket> made_;
   std::vector<std::string> losses_;
   std::vector<ConnectionLock> locks_;
+  struct TimeWait {
+    TcpTimeWait connection;
+    PreparedTimeWait prepared;
+  };
+  std::vector<TimeWait> time_waits_;
   // The locks of dumps, with the cookie of the sockets whose new namespace they are looked for in.
   std::vector<std::pair<std::uint64_t, std::string>> old_locks_;
   int status_ = kFailed;
@@ -112,13 +126,15 @@ std::string subject_of(const ImageSocket& entry, const Socket& socket) {
   return "descriptor " + number + " (" + endpoint_text(socket.local) + ")";
 }
 
-void rewrite(std::optional<Endpoint>* endpoint, const std::vector<AddressRewrite>& rewrites) {
-  if (!*endpoint) return;
+void rewrite(Endpoint* endpoint, const std::vector<AddressRewrite>& rewrites) {
   for (const AddressRewrite& one : rewrites) {
-    if ((*endpoint)->address != one.from) continue;
-    (*endpoint)->address = one.to;
+    if (endpoint->address != one.from) continue;
+    endpoint->address = one.to;
     return;
   }
+}
+void rewrite(std::optional<Endpoint>* endpoint, const std::vector<AddressRewrite>& rewrites) {
+  if (*endpoint) rewrite(&**endpoint, rewrites);
 }
 
 const char* protocol_text(const UdpSocket&) {
@@ -174,6 +190,14 @@ Result<Plan> Restore::plan() {
     if (!entry) break;
     if (const auto* process = std::get_if<ImageProcess>(&*entry))
       plan.locks.push_back(lock_name(*process));
+    if (auto* over = std::get_if<TcpTimeWait>(&*entry)) {
+      if (command_.which == Which::kListenOnly) continue;
+      rewrite(&over->local, command_.tcp.rewrites);
+      rewrite(&over->peer, command_.tcp.rewrites);
+      plan.namespaces.insert(over->netns_cookie);
+      plan.connections[over->netns_cookie].push_back({over->local, over->peer});
+      plan.time_waits.push_back(std::move(*over));
+    }
   }
   reader_->rewind();
   for (;;) {
@@ -204,14 +228,52 @@ Result<Plan> Restore::plan() {
   return plan;
 }
 
+// The highest number that a descriptor of the new program will have.
+int highest_number(const Plan& plan) {
+  constexpr int kStandard = 2;  // stderr, and with it the others, keep their place
+  return plan.numbers.empty() ? kStandard : std::max(kStandard, *plan.numbers.rbegin());
+}
+
 Result<void> Restore::check(const Plan& plan) {
   if (plan.sockets == 0) return Error{ENODATA, "the image has no such socket"};
   SOCKREPAIR_TRY(netns_.check(plan.namespaces));
-  constexpr int kStandard = 2;  // stderr, and with it the others, keep their place
-  int highest = plan.numbers.empty() ? kStandard : std::max(kStandard, *plan.numbers.rbegin());
-  std::size_t more = plan.sockets;
+  std::size_t more = plan.sockets + plan.time_waits.size();
   if (command_.hand_over == HandOver::kListenFds) more += plan.sockets;
-  return make_room(highest, more);
+  return make_room(highest_number(plan), more);
+}
+
+// Under a number above `highest`, where no socket is going to be put.
+Result<void> move_above(int highest, Fd* fd) {
+  Fd moved(::fcntl(fd->get(), F_DUPFD_CLOEXEC, highest + 1));
+  if (!moved) return Error{errno, "fcntl(F_DUPFD_CLOEXEC, " + std::to_string(highest + 1) + ")"};
+  *fd = std::move(moved);
+  return {};
+}
+
+// What cannot be made again is lost: the sockets are of use without. All of one cause are one line.
+Result<void> Restore::prepare_time_waits(const Plan& plan, int highest) {
+  TimeWaitRestoreOptions options;
+  options.count_pause = command_.tcp.count_pause;
+  options.pause = command_.tcp.pause;
+  std::map<std::string, std::size_t> lost;
+  for (const TcpTimeWait& one : plan.time_waits) {
+    SOCKREPAIR_TRY(check_signals());
+    SOCKREPAIR_TRY(netns_.enter(one.netns_cookie));
+    Result<PreparedTimeWait> prepared = prepare_tcp_time_wait(one, options);
+    if (!prepared) {
+      ++lost[prepared.error().describe()];
+      continue;
+    }
+    for (const Loss& loss : prepared->losses) ++lost[loss.describe()];
+    if (!prepared->fd) continue;
+    SOCKREPAIR_TRY(move_above(highest, &prepared->fd));
+    time_waits_.push_back({one, *std::move(prepared)});
+  }
+  for (const auto& [what, count] : lost) {
+    losses_.push_back(std::to_string(count) + " TIME_WAIT " +
+                      (count == 1 ? "connection: " : "connections: ") + what);
+  }
+  return {};
 }
 
 // What arrives for a connection before it is whole would be answered with a reset.
@@ -329,6 +391,9 @@ Result<void> Restore::run() {
   SOCKREPAIR_TRY(check(what));
   SOCKREPAIR_TRY(lock(what));
   SOCKREPAIR_TRY(make_all(what));
+  // Those of --listen-fds begin with 3.
+  SOCKREPAIR_TRY(
+      prepare_time_waits(what, highest_number(what) + static_cast<int>(what.sockets) + 1));
   std::stable_sort(made_.begin(), made_.end(), [](const HandedSocket& a, const HandedSocket& b) {
     return a.numbers < b.numbers;
   });
@@ -341,7 +406,34 @@ Result<void> Restore::run() {
   return check_signals();
 }
 
+Result<void> Restore::begin_time_waits() {
+  for (TimeWait& one : time_waits_) {
+    Result<void> begun = begin_tcp_time_wait(std::move(one.prepared));
+    if (begun) continue;
+    const std::string what = one.connection.describe() + ": " + begun.error().what;
+    if (command_.strict) return Error{begun.error().code, what};
+    complain("lost: " + what);
+  }
+  return {};
+}
+
+void Restore::end_time_waits() {
+  for (const TimeWait& one : time_waits_) {
+    if (!netns_.enter(one.connection.netns_cookie)) continue;
+    static_cast<void>(end_tcp_time_wait(std::span(&one.connection, 1)));
+  }
+  static_cast<void>(netns_.enter_default());
+}
+
 Result<void> Restore::let_pass(const std::vector<HandedSocket>& sockets) {
+  // They have to be there when the first segment is.
+  Result<void> done = begin_time_waits();
+  if (done) done = resume(sockets);
+  if (!done) end_time_waits();
+  return done;
+}
+
+Result<void> Restore::resume(const std::vector<HandedSocket>& sockets) {
   for (const auto& [cookie, name] : old_locks_) {
     SOCKREPAIR_TRY(netns_.enter(cookie));
     SOCKREPAIR_TRY(take_over_lock(name));

@@ -139,6 +139,17 @@ std::string numbers_text(const std::vector<int>& numbers) {
   return text;
 }
 
+bool matches_filters(const Selection& selection, const Endpoint& local, const Endpoint& peer) {
+  return matches_one(selection.local, local) && matches_one(selection.peer, peer);
+}
+
+bool Candidate::is_at(const Endpoint& endpoint) const {
+  if (protocol != Protocol::kTcp || !local || local->port != endpoint.port) return false;
+  if (!local->address.is_any()) return local->address == endpoint.address;
+  // One of IPv6 is for both.
+  return local->address.family() == Family::kIpv6 || endpoint.address.family() == Family::kIpv4;
+}
+
 std::string Candidate::subject() const {
   return numbers_text(held.numbers);
 }

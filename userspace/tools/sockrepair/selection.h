@@ -60,11 +60,17 @@ struct Candidate {
   std::optional<Endpoint> local;
   std::optional<Endpoint> peer;  // not in SYN_SENT, which does not tell
 
+  // Whether it is a TCP socket on this address and port, as a wildcard, too: whose connection one
+  // from there is or was.
+  bool is_at(const Endpoint& endpoint) const;
   // Whether segments of it may be on their way.
   bool is_connection() const { return protocol == Protocol::kTcp && is_connected(state); }
   // "descriptor 5", "descriptors 5, 7"
   std::string subject() const;
 };
+
+// Whether a connection with these names has one of each kind of filter that there is.
+bool matches_filters(const Selection& selection, const Endpoint& local, const Endpoint& peer);
 
 // "descriptor 5", "descriptors 5, 7"
 std::string numbers_text(const std::vector<int>& numbers);
