@@ -124,6 +124,8 @@ class Restored {
     return sockrepair::internal::field_of(*all, name, '=').value_or("unset");
   }
   pid_t pid() const { return running_.pid(); }
+  // What the tool has said so far.
+  std::string err() const { return running_.err(); }
 
  private:
   Running running_;

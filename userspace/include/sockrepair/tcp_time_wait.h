@@ -169,7 +169,8 @@ struct PreparedTimeWait {
 //   * EINVAL: a member is out of its range, or does not fit the others.
 //   * EOPNOTSUPP: the kernel has no TCP_REPAIR_CB, or one that does not know TIME_WAIT; `keys`.
 //   * EPERM: TCP_REPAIR takes CAP_NET_ADMIN.
-//   * EADDRNOTAVAIL, EADDRINUSE: `local`, or a connection with these addresses is here.
+//   * EADDRNOTAVAIL, EADDRINUSE: `local`, or a connection with these addresses is here. One that is
+//     over is replaced, if it has timestamps.
 //   * ENODEV: `device`, which is looked for by its name.
 Result<PreparedTimeWait> prepare_tcp_time_wait(const TcpTimeWait& connection,
                                                const TimeWaitRestoreOptions& options = {});

@@ -73,9 +73,9 @@ std::vector<Row> rows() {
   for (const FamilyKind& family : kFamilies) {
     all.push_back({std::string("over_") + family.name, family, Opener::kOurs, End::kKnown,
                    TimeWaitState::kTimeWait, 60 * kSecond});
-    all.push_back({std::string("half_") + family.name, family, Opener::kPeer, End::kOpen,
-                   TimeWaitState::kFinWait2, kLinger * kSecond});
   }
+  all.push_back({"half_v4", kFamilies[0], Opener::kPeer, End::kOpen, TimeWaitState::kFinWait2,
+                 kLinger * kSecond});
   return all;
 }
 
@@ -193,8 +193,7 @@ TEST_P(TimeWaitEndTest, EndsAndNothingElse) {
   EXPECT_THAT(state_of(other.ours), IsOkAndHolds(TcpState::kEstablished));
 }
 
-INSTANTIATE_TEST_SUITE_P(Ends, TimeWaitEndTest,
-                         ::testing::Values(rows()[0], rows()[2], rows()[4], rows()[1]),
+INSTANTIATE_TEST_SUITE_P(Ends, TimeWaitEndTest, ::testing::Values(rows()[1], rows()[2], rows()[3]),
                          ParamName());
 
 TEST(TimeWaitRightsTest, SaysWhichIsMissing) {
