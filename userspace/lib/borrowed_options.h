@@ -37,6 +37,11 @@ class BorrowedOptions {
         socklen_t length,
         sys::getsockopt_bytes(fd_, level, name, old.data(), static_cast<socklen_t>(old.size())));
     old.resize(length);
+    return set_known(level, name, std::move(old), value);
+  }
+
+  // The same of an option whose value, `old`, is known.
+  Result<void> set_known(int level, int name, Bytes old, const Bytes& value) {
     if (old == value) return {};
     changed_.push_back({level, name, std::move(old)});
     Result<void> changed = write(level, name, value);

@@ -349,16 +349,17 @@ std::string name_text(const OptionBytes& value) {
   return std::string(value.begin(), value.end());
 }
 
+constexpr std::uint8_t kClose = 7;
+constexpr std::uint8_t kListen = 10;
+
 // TCP_MAXSEG reads as the size that was set, or as the one in use. The latter TCP_INFO tells as
 // well, but not of a listener, which has that of a new socket unless it was something else before.
 OptionReadResult read_segment_size(int fd, const SocketOption& row) {
-  constexpr std::uint8_t kClose = 7;
-  constexpr std::uint8_t kListen = 10;
   constexpr std::int32_t kOfNewSockets = 536;
   SOCKREPAIR_TRY_ASSIGN(auto size, sys::getsockopt<std::int32_t>(fd, row.level, row.name));
   tcp_info info{};
   SOCKREPAIR_TRY(sys::getsockopt_bytes(fd, SOL_TCP, TCP_INFO, &info, sizeof(info)));
-  const bool told = info.tcpi_state == kClose || info.tcpi_state == kListen;
+  const bool told = tells_segment_size(info);
   const auto in_use =
       info.tcpi_state == kClose ? static_cast<std::int32_t>(info.tcpi_snd_mss) : kOfNewSockets;
   return std::optional<OptionBytes>(to_bytes(told && size != in_use ? size : 0));
@@ -439,6 +440,10 @@ static_assert(in_order());
 
 const OptionCodec& option_codec(OptionType type) {
   return kCodecs[static_cast<std::size_t>(type)].codec;
+}
+
+bool tells_segment_size(const tcp_info& info) {
+  return info.tcpi_state == kClose || info.tcpi_state == kListen;
 }
 
 std::optional<std::uint32_t> interface_of(OptionType type, const OptionBytes& value) {

@@ -11,6 +11,8 @@
 
 #include "sockrepair/socket_options.h"
 
+struct tcp_info;
+
 // How the values of each OptionType are read, set, compared and shown.
 namespace sockrepair::internal {
 
@@ -31,6 +33,10 @@ struct OptionCodec {
 
 // The codec of every type, also of those that only hidden options have; these are never read.
 const OptionCodec& option_codec(OptionType type);
+
+// Whether TCP_MAXSEG of a socket in the state of `info` says what was set; otherwise it is taken as
+// not set.
+bool tells_segment_size(const tcp_info& info);
 
 // What read() fails with when the kernel has an option and does not tell whether it is on.
 inline constexpr int kNotTold = ENODATA;

@@ -31,16 +31,22 @@ DiagSocket describe(const DiagEntry& entry) {
 }  // namespace
 
 Result<std::optional<DiagSocket>> find_udp_socket(int domain, std::uint16_t port,
-                                                  std::uint64_t cookie) {
+                                                  std::uint64_t cookie, bool reuseport) {
   std::optional<DiagSocket> found;
+  // From the one bound last to the one bound first; IPv6 sockets that share their port with
+  // SO_REUSEPORT are put behind the others.
+  const bool in_order = domain == AF_INET6 && reuseport;
+  std::uint32_t before = 0;
   SOCKREPAIR_TRY_ASSIGN(Fd netlink, open_inet_diag());
   const DiagFilter filter{.domain = domain, .protocol = IPPROTO_UDP, .port = port};
   SOCKREPAIR_TRY(list_inet_sockets(netlink, filter, [&](const DiagEntry& entry) -> Result<void> {
-    // From the one bound last to the one bound first.
-    if (found) ++found->bound_before;
-    if (entry.cookie() == cookie) found = describe(entry);
+    if (entry.cookie() == cookie)
+      found = describe(entry);
+    else if (in_order != found.has_value())
+      ++before;
     return {};
   }));
+  if (found) found->bound_before = before;
   return found;
 }
 

@@ -24,10 +24,10 @@ struct DiagSocket {
 };
 
 // Looks among the UDP sockets of `domain` on `port` (host byte order) in the network namespace of
-// the calling thread for the one with `cookie`. Nothing if there is none; ENOENT, EPROTONOSUPPORT
-// and the like when the kernel has no sock_diag for UDP.
+// the calling thread for the one with `cookie`, which has SO_REUSEPORT or not. Nothing if there is
+// none; ENOENT, EPROTONOSUPPORT and the like when the kernel has no sock_diag for UDP.
 Result<std::optional<DiagSocket>> find_udp_socket(int domain, std::uint16_t port,
-                                                  std::uint64_t cookie);
+                                                  std::uint64_t cookie, bool reuseport);
 
 // What sock_diag(7) tells of TCP sockets, besides what calls on them do.
 class TcpDiag {

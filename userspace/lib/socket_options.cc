@@ -8,9 +8,11 @@
 #include <netinet/udp.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "no_throw.h"
 #include "option_codec.h"
+#include "option_state.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 #include "uapi.h"
@@ -25,6 +27,8 @@ using internal::option_codec;
 using internal::OptionBytes;
 using internal::OptionCodec;
 using internal::OptionReadResult;
+using internal::OptionState;
+using internal::SocketKind;
 using internal::to_bytes;
 
 const char* level_text(int level) {
@@ -103,24 +107,6 @@ constexpr Doubt kDoubts[] = {
      "if the listener has a key of its own, it stays with it, and peers get new cookies"},
 };
 
-// Which rows a socket has.
-struct Kind {
-  int domain = 0;
-  int protocol = 0;
-
-  static Result<Kind> of(int fd) {
-    Kind kind;
-    SOCKREPAIR_TRY_ASSIGN(kind.domain, sys::getsockopt<int>(fd, SOL_SOCKET, SO_DOMAIN));
-    SOCKREPAIR_TRY_ASSIGN(kind.protocol, sys::getsockopt<int>(fd, SOL_SOCKET, SO_PROTOCOL));
-    return kind;
-  }
-
-  bool has(const SocketOption& row) const {
-    return row.moment_of(protocol) != OptionMoment::kNever &&
-           (!row.ipv6_only || domain == AF_INET6);
-  }
-};
-
 // TCP chooses sizes of buffers that cannot be set, and marks the traffic class of what it sends.
 void make_settable(int protocol, const SocketOption& row, OptionBytes& value) {
   if (protocol != IPPROTO_TCP) return;
@@ -129,29 +115,11 @@ void make_settable(int protocol, const SocketOption& row, OptionBytes& value) {
   if (row.type == OptionType::kTrafficClass) value = to_bytes(number() & ~kEcnBits);
 }
 
-OptionReadResult read_row(int fd, const Kind& kind, const SocketOption& row) {
-  OptionReadResult value = option_codec(row.type).read(fd, row);
-  if (value && value->has_value()) make_settable(kind.protocol, row, **value);
-  return value;
-}
-
-Result<OptionsRead> read_all(int fd) {
-  SOCKREPAIR_TRY_ASSIGN(Kind kind, Kind::of(fd));
-  OptionsRead read;
-  for (const SocketOption& row : socket_options()) {
-    if (row.reading == OptionReading::kHidden || !kind.has(row)) continue;
-    OptionReadResult value = read_row(fd, kind, row);
-    if (value && value->has_value()) {
-      read.values.push_back({row.level, row.name, **std::move(value)});
-    } else if (!value) {
-      if (value.error().code != internal::kNotTold) return value.error();
-      read.losses.push_back(option_loss(row, value.error().what));
-    }
-  }
-  for (const Doubt& doubt : kDoubts)
-    if (kind.has(*find_socket_option(doubt.level, doubt.name)) && doubt.likely(read.values))
-      read.losses.push_back(option_loss(*find_socket_option(doubt.level, doubt.name), doubt.what));
-  return read;
+// What TCP_INFO tells of an option as well; nothing: the option has to be asked for.
+std::optional<OptionBytes> told_by(const tcp_info* info, const SocketOption& row) {
+  if (info == nullptr || row.type != OptionType::kSegmentSize) return std::nullopt;
+  if (internal::tells_segment_size(*info)) return std::nullopt;
+  return to_bytes(std::int32_t{0});
 }
 
 // --- setting ---
@@ -163,11 +131,10 @@ bool all_zero(const OptionBytes& value) {
 // Brings one socket's options to what they are to be, and collects what it refuses.
 class Applier {
  public:
-  Applier(int fd, std::span<const OptionValue> values, const ApplyOptions& options)
-      : fd_(fd), values_(values), options_(options) {}
+  Applier(OptionState& state, std::span<const OptionValue> values, const ApplyOptions& options)
+      : state_(state), values_(values), options_(options) {}
 
   Result<std::vector<Loss>> run() {
-    SOCKREPAIR_TRY_ASSIGN(kind_, Kind::of(fd_));
     SOCKREPAIR_TRY(for_each_wanted(&Applier::set));
     // Setting one may have changed another.
     SOCKREPAIR_TRY(for_each_wanted(&Applier::verify));
@@ -179,7 +146,7 @@ class Applier {
 
   Result<void> for_each_wanted(Step step) {
     for (const SocketOption& row : socket_options()) {
-      OptionMoment moment = row.moment_of(kind_.protocol);
+      OptionMoment moment = row.moment_of(state_.kind().protocol);
       if (moment == OptionMoment::kNever) moment = OptionMoment::kBeforeBind;  // to be refused
       if (moment < options_.first || moment > options_.last) continue;
       const OptionBytes* value = find_option_value(values_, row.level, row.name);
@@ -190,15 +157,16 @@ class Applier {
   }
 
   Result<void> set(const SocketOption& row, const OptionBytes& value) {
-    if (row.ipv6_only && kind_.domain != AF_INET6)
+    if (row.ipv6_only && state_.kind().domain != AF_INET6)
       return refuse(row, value, EINVAL, "not on AF_INET");
-    if (!kind_.has(row)) return refuse(row, value, EINVAL, "not on a socket of this protocol");
+    if (!state_.kind().has(row))
+      return refuse(row, value, EINVAL, "not on a socket of this protocol");
 
     Result<OptionBytes> wanted = here(row, value);
     if (!wanted) return refuse(row, value, wanted.error().code, wanted.error().what);
 
     const OptionCodec& codec = option_codec(row.type);
-    OptionReadResult current = read_row(fd_, kind_, row);
+    OptionReadResult current = state_.current(row);
     if (current && current->has_value() && **current == *wanted) return {};
     // What the kernel cannot do is as good as switched off.
     if (current && !current->has_value() && row.type != OptionType::kTransmitTime &&
@@ -209,17 +177,19 @@ class Applier {
                         (*row.since != '\0' ? std::string(" (new in ") + row.since + ")" : ""));
     }
 
-    Result<void> written = codec.write(fd_, row, *wanted);
+    Result<void> written = codec.write(state_.fd(), row, *wanted);
+    state_.written(row);
     if (written) return {};
     std::string why = *row.needs != '\0' ? std::string("needs ") + row.needs : "refused";
     return refuse(row, value, written.error().code, why);
   }
 
   Result<void> verify(const SocketOption& row, const OptionBytes& value) {
+    if (!state_.is_in_doubt(row)) return {};
     Result<OptionBytes> wanted = here(row, value);
     if (!wanted) return wanted.error();
     const OptionCodec& codec = option_codec(row.type);
-    OptionReadResult current = read_row(fd_, kind_, row);
+    OptionReadResult current = state_.current(row);
     if (!current) {
       // An unbound socket does not tell; that it was set without an error has to do.
       if (current.error().code == internal::kNotTold) return {};
@@ -241,7 +211,7 @@ class Applier {
     std::optional<std::uint32_t> index = internal::interface_of(row.type, value);
     if (!index) return value;
     SOCKREPAIR_TRY_ASSIGN(std::uint32_t translated,
-                          internal::translated_interface(fd_, *index, options_.interfaces));
+                          internal::translated_interface(state_.fd(), *index, options_.interfaces));
     return internal::interface_value(row.type, translated);
   }
 
@@ -259,8 +229,7 @@ class Applier {
     return {};
   }
 
-  int fd_;
-  Kind kind_;
+  OptionState& state_;
   std::span<const OptionValue> values_;
   const ApplyOptions& options_;
   std::vector<Loss> losses_;
@@ -270,6 +239,36 @@ class Applier {
 }  // namespace
 
 namespace internal {
+
+OptionReadResult read_option(int fd, const SocketKind& kind, const SocketOption& row) {
+  OptionReadResult value = option_codec(row.type).read(fd, row);
+  if (value && value->has_value()) make_settable(kind.protocol, row, **value);
+  return value;
+}
+
+Result<OptionsRead> read_options(int fd, const SocketKind& kind, const tcp_info* info) {
+  OptionsRead read;
+  for (const SocketOption& row : socket_options()) {
+    if (row.reading == OptionReading::kHidden || !kind.has(row)) continue;
+    std::optional<OptionBytes> told = told_by(info, row);
+    OptionReadResult value = told ? OptionReadResult(std::move(told)) : read_option(fd, kind, row);
+    if (value && value->has_value()) {
+      read.values.push_back({row.level, row.name, **std::move(value)});
+    } else if (!value) {
+      if (value.error().code != kNotTold) return value.error();
+      read.losses.push_back(option_loss(row, value.error().what));
+    }
+  }
+  for (const Doubt& doubt : kDoubts)
+    if (kind.has(*find_socket_option(doubt.level, doubt.name)) && doubt.likely(read.values))
+      read.losses.push_back(option_loss(*find_socket_option(doubt.level, doubt.name), doubt.what));
+  return read;
+}
+
+Result<std::vector<Loss>> apply_options(OptionState& state, std::span<const OptionValue> values,
+                                        const ApplyOptions& how) {
+  return Applier(state, values, how).run();
+}
 
 const OptionBytes* find_option_value(std::span<const OptionValue> values, int level, int name) {
   for (const OptionValue& option : values)
@@ -321,14 +320,19 @@ std::string OptionValue::describe() const {
 }
 
 Result<OptionsRead> read_socket_options(int fd) {
-  return internal::no_throw([&]() -> Result<OptionsRead> { return read_all(fd); });
+  return internal::no_throw([&]() -> Result<OptionsRead> {
+    SOCKREPAIR_TRY_ASSIGN(SocketKind kind, SocketKind::of(fd));
+    return internal::read_options(fd, kind, nullptr);
+  });
 }
 
 Result<std::vector<Loss>> apply_socket_options(int fd, std::span<const OptionValue> values,
                                                const ApplyOptions& options) {
   return internal::no_throw([&]() -> Result<std::vector<Loss>> {
     SOCKREPAIR_TRY(internal::check_option_values(values));
-    return Applier(fd, values, options).run();
+    SOCKREPAIR_TRY_ASSIGN(SocketKind kind, SocketKind::of(fd));
+    OptionState state(fd, kind, nullptr);
+    return internal::apply_options(state, values, options);
   });
 }
 

@@ -7,12 +7,18 @@
 #include <netinet/udp.h>
 #include <sys/ioctl.h>
 
+#include <utility>
+
+#include "call.h"
 #include "sockrepair/socket_options.h"
 #include "uapi.h"
 
 namespace sockrepair::sys {
 
 namespace {
+
+using sockrepair::internal::CallKind;
+using sockrepair::internal::make;
 
 struct OptionName {
   int level;
@@ -75,6 +81,15 @@ std::string call(const char* name, int fd) {
   return std::string(name) + "(" + std::to_string(fd);
 }
 
+// Of what make() gave.
+Error failure(long result, std::string what) {
+  return Error{static_cast<int>(-result), std::move(what)};
+}
+
+void* memory_of(const SocketAddress& address) {
+  return const_cast<sockaddr*>(address.get());
+}
+
 std::size_t message_bytes(const msghdr& message) {
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < message.msg_iovlen; ++i) bytes += message.msg_iov[i].iov_len;
@@ -98,57 +113,65 @@ std::string option_name(int level, int name) {
 }
 
 Result<Fd> socket(int domain, int type, int protocol) {
-  int fd = ::socket(domain, type | SOCK_CLOEXEC, protocol);
-  if (fd < 0) {
-    return Error{errno, "socket(" + std::to_string(domain) + ", " + std::to_string(type) + ", " +
-                            std::to_string(protocol) + ")"};
+  const long made = make({CallKind::kSocket, domain, type | SOCK_CLOEXEC, protocol});
+  if (made < 0) {
+    return failure(made, "socket(" + std::to_string(domain) + ", " + std::to_string(type) + ", " +
+                             std::to_string(protocol) + ")");
   }
-  return Fd(fd);
+  return Fd(static_cast<int>(made));
 }
 
 Result<void> bind(int fd, const SocketAddress& address) {
-  if (::bind(fd, address.get(), address.size()) != 0)
-    return Error{errno, call("bind", fd) + ", " + address.to_string() + ")"};
+  const long done = make({CallKind::kBind, fd, 0, 0, memory_of(address), address.size()});
+  if (done < 0) return failure(done, call("bind", fd) + ", " + address.to_string() + ")");
+  return {};
+}
+
+Result<void> listen(int fd, int backlog) {
+  const long done = make({CallKind::kListen, fd, backlog});
+  if (done < 0) return failure(done, call("listen", fd) + ", " + std::to_string(backlog) + ")");
   return {};
 }
 
 Result<void> connect(int fd, const SocketAddress& address) {
-  if (::connect(fd, address.get(), address.size()) != 0)
-    return Error{errno, call("connect", fd) + ", " + address.to_string() + ")"};
+  const long done = make({CallKind::kConnect, fd, 0, 0, memory_of(address), address.size()});
+  if (done < 0) return failure(done, call("connect", fd) + ", " + address.to_string() + ")");
   return {};
 }
 
 Result<SocketAddress> getsockname(int fd) {
   SocketAddress address;
-  if (::getsockname(fd, address.mutable_get(), address.mutable_size()) != 0)
-    return Error{errno, call("getsockname", fd) + ")"};
+  const long done =
+      make({CallKind::kGetsockname, fd, 0, 0, address.mutable_get(), 0, address.mutable_size()});
+  if (done < 0) return failure(done, call("getsockname", fd) + ")");
   return address;
 }
 
 Result<SocketAddress> getpeername(int fd) {
   SocketAddress address;
-  if (::getpeername(fd, address.mutable_get(), address.mutable_size()) != 0)
-    return Error{errno, call("getpeername", fd) + ")"};
+  const long done =
+      make({CallKind::kGetpeername, fd, 0, 0, address.mutable_get(), 0, address.mutable_size()});
+  if (done < 0) return failure(done, call("getpeername", fd) + ")");
   return address;
 }
 
 Result<void> shutdown(int fd, int how) {
-  if (::shutdown(fd, how) != 0)
-    return Error{errno, call("shutdown", fd) + ", " + std::to_string(how) + ")"};
+  const long done = make({CallKind::kShutdown, fd, how});
+  if (done < 0) return failure(done, call("shutdown", fd) + ", " + std::to_string(how) + ")");
   return {};
 }
 
 Result<std::size_t> sendmsg(int fd, const msghdr& message, int flags) {
-  ssize_t sent = ::sendmsg(fd, &message, flags);
+  const long sent = make({CallKind::kSendmsg, fd, flags, 0, const_cast<msghdr*>(&message)});
   if (sent < 0)
-    return Error{errno, call("sendmsg", fd) + ", " + message_text(message, flags) + ")"};
+    return failure(sent, call("sendmsg", fd) + ", " + message_text(message, flags) + ")");
   return static_cast<std::size_t>(sent);
 }
 
 Result<std::size_t> recvmsg(int fd, msghdr& message, int flags) {
-  ssize_t received = ::recvmsg(fd, &message, flags);
+  const long received = make({CallKind::kRecvmsg, fd, flags, 0, &message});
   if (received < 0)
-    return Error{errno, call("recvmsg", fd) + ", " + message_text(message, flags) + ")"};
+    return failure(received, call("recvmsg", fd) + ", " + message_text(message, flags) + ")");
   return static_cast<std::size_t>(received);
 }
 
@@ -158,12 +181,12 @@ Result<void> setsockopt_bytes(int fd, int level, int name, const void* value, so
 }
 
 Result<socklen_t> getsockopt_bytes(int fd, int level, int name, void* value, socklen_t length) {
-  socklen_t written = length;
-  if (::getsockopt(fd, level, name, value, &written) != 0) {
-    return Error{errno, call("getsockopt", fd) + ", " + option_name(level, name) + ", " +
-                            std::to_string(length) + " bytes)"};
+  const long written = make({CallKind::kGetsockopt, fd, level, name, value, length});
+  if (written < 0) {
+    return failure(written, call("getsockopt", fd) + ", " + option_name(level, name) + ", " +
+                                std::to_string(length) + " bytes)");
   }
-  return written;
+  return static_cast<socklen_t>(written);
 }
 
 Result<void> ioctl(int fd, unsigned long request, void* argument) {
@@ -176,9 +199,11 @@ namespace internal {
 
 Result<void> setsockopt_described(int fd, int level, int name, const void* value, socklen_t length,
                                   const std::string& value_text) {
-  if (::setsockopt(fd, level, name, value, length) != 0) {
-    return Error{
-        errno, call("setsockopt", fd) + ", " + option_name(level, name) + ", " + value_text + ")"};
+  const long done =
+      make({CallKind::kSetsockopt, fd, level, name, const_cast<void*>(value), length});
+  if (done < 0) {
+    return failure(
+        done, call("setsockopt", fd) + ", " + option_name(level, name) + ", " + value_text + ")");
   }
   return {};
 }

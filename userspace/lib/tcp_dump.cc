@@ -17,6 +17,7 @@
 #include "inet_socket.h"
 #include "no_throw.h"
 #include "option_codec.h"
+#include "option_state.h"
 #include "other_netns.h"
 #include "sock_diag.h"
 #include "sockrepair/syscall.h"
@@ -25,6 +26,7 @@
 #include "tcp_repair_calls.h"
 #include "try.h"
 #include "uapi.h"
+#include "whole_socket.h"
 
 namespace sockrepair {
 
@@ -108,7 +110,9 @@ class RepairMode {
 
 class Dumper {
  public:
-  Dumper(int fd, const TcpDumpOptions& options) : fd_(fd), options_(options) {}
+  Dumper(int fd, const internal::SocketKind& kind, const TcpDumpOptions& options,
+         const internal::SurveyOf& survey_of)
+      : fd_(fd), kind_(kind), options_(options), survey_of_(survey_of) {}
 
   Result<TcpSocket> run() {
     SOCKREPAIR_TRY(read_identity());
@@ -119,7 +123,7 @@ class Dumper {
     SOCKREPAIR_TRY(refuse_state());
     SOCKREPAIR_TRY_ASSIGN(socket_.ao, internal::read_tcp_ao(fd_));
 
-    SOCKREPAIR_TRY_ASSIGN(OptionsRead options, read_socket_options(fd_));
+    SOCKREPAIR_TRY_ASSIGN(OptionsRead options, internal::read_options(fd_, kind_, &info_));
     socket_.options = std::move(options.values);
     internal::append(socket_.losses, std::move(options.losses));
     if (number_of(socket_.options, SOL_SOCKET, SO_REUSEADDR) == kForceReuse)
@@ -138,16 +142,15 @@ class Dumper {
 
  private:
   Result<void> read_identity() {
-    SOCKREPAIR_TRY_ASSIGN(socket_.domain, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_DOMAIN));
-    SOCKREPAIR_TRY_ASSIGN(int protocol, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_PROTOCOL));
-    SOCKREPAIR_TRY_ASSIGN(int type, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_TYPE));
-    if (protocol != IPPROTO_TCP || type != SOCK_STREAM ||
-        (socket_.domain != AF_INET && socket_.domain != AF_INET6)) {
-      return Error{
-          EPROTONOSUPPORT,
-          "descriptor " + std::to_string(fd_) + ": domain " + std::to_string(socket_.domain) +
-              ", type " + std::to_string(type) + ", protocol " + std::to_string(protocol) +
-              other_protocol(socket_.domain, protocol) + ", must be TCP of AF_INET or AF_INET6"};
+    socket_.domain = kind_.domain;
+    if (kind_.protocol != IPPROTO_TCP || kind_.type != SOCK_STREAM ||
+        (kind_.domain != AF_INET && kind_.domain != AF_INET6)) {
+      return Error{EPROTONOSUPPORT, "descriptor " + std::to_string(fd_) + ": domain " +
+                                        std::to_string(kind_.domain) + ", type " +
+                                        std::to_string(kind_.type) + ", protocol " +
+                                        std::to_string(kind_.protocol) +
+                                        other_protocol(kind_.domain, kind_.protocol) +
+                                        ", must be TCP of AF_INET or AF_INET6"};
     }
     SOCKREPAIR_TRY_ASSIGN(internal::Identity identity, internal::read_identity(fd_));
     socket_.cookie = identity.cookie;
@@ -178,7 +181,9 @@ class Dumper {
   // Asks the namespace of the socket for what calls on the socket do not tell.
   void look_around() {
     if (!socket_.local || socket_.local->port == 0) return;
-    if (options_.survey != nullptr) seen_ = find(options_.survey->diag());
+    const TcpSurvey* survey = options_.survey;
+    if (survey == nullptr && survey_of_) survey = survey_of_(socket_.netns_cookie);
+    if (survey != nullptr) seen_ = find(survey->diag());
     if (seen_) return;
     Result<void> entered = internal::run_in_netns_of(fd_, [this]() -> Result<void> {
       SOCKREPAIR_TRY_ASSIGN(internal::TcpDiag diag,
@@ -489,7 +494,9 @@ class Dumper {
   enum ControlBlock { kUnknown, kPresent, kAbsent };
 
   int fd_;
+  internal::SocketKind kind_;
   const TcpDumpOptions& options_;
+  const internal::SurveyOf& survey_of_;
   TcpSocket socket_;
   tcp_info info_{};
   std::optional<internal::TcpDiag::Socket> seen_;
@@ -503,16 +510,35 @@ class Dumper {
 }  // namespace
 
 Result<TcpSocket> dump_tcp_socket(int fd, const TcpDumpOptions& options) {
-  return internal::no_throw([&]() -> Result<TcpSocket> { return Dumper(fd, options).run(); });
+  return internal::no_throw([&]() -> Result<TcpSocket> {
+    SOCKREPAIR_TRY_ASSIGN(internal::SocketKind kind, internal::SocketKind::of(fd));
+    return internal::dump_tcp(fd, kind, options, nullptr);
+  });
 }
+
+namespace internal {
+
+Result<TcpSocket> dump_tcp(int fd, const SocketKind& kind, const TcpDumpOptions& options,
+                           const SurveyOf& survey_of) {
+  return Dumper(fd, kind, options, survey_of).run();
+}
+
+TcpSourceRest rest_of_source(int fd, const TcpSocket& socket) {
+  return {fd, number_of(socket.options, SOL_SOCKET, SO_REUSEADDR)};
+}
+
+Result<void> resume_source(const TcpSourceRest& rest) {
+  SOCKREPAIR_TRY(leave_repair(rest.fd, false));
+  if (rest.reuse == 0 || kernel_has_control_block(rest.fd)) return {};
+  return sys::setsockopt(rest.fd, SOL_SOCKET, SO_REUSEADDR, rest.reuse);
+}
+
+}  // namespace internal
 
 Result<void> resume_tcp_source(int fd, const TcpSocket& socket) {
   return internal::no_throw([&]() -> Result<void> {
     if (!is_connected(socket.state)) return {};
-    SOCKREPAIR_TRY(internal::leave_repair(fd, false));
-    const int reuse = number_of(socket.options, SOL_SOCKET, SO_REUSEADDR);
-    if (reuse == 0 || internal::kernel_has_control_block(fd)) return {};
-    return sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, reuse);
+    return internal::resume_source(internal::rest_of_source(fd, socket));
   });
 }
 

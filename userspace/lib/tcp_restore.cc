@@ -15,9 +15,11 @@
 #include <utility>
 
 #include "borrowed_options.h"
+#include "call.h"
 #include "inet_socket.h"
 #include "no_throw.h"
 #include "option_codec.h"
+#include "option_state.h"
 #include "sockrepair/syscall.h"
 #include "sockrepair/tcp_socket.h"
 #include "tcp_ao.h"
@@ -25,6 +27,7 @@
 #include "tcp_repair_calls.h"
 #include "try.h"
 #include "uapi.h"
+#include "whole_socket.h"
 
 namespace sockrepair {
 
@@ -107,21 +110,15 @@ tcp_repair_cb prepared_block(const TcpSocket& socket, const TcpRestoreOptions& o
   return block;
 }
 
-// Sends what could not be sent in repair mode.
-Result<void> send_rest(int fd, const TcpSocket& socket) {
-  const TcpConnection& connection = *socket.connection;
-  const std::span<const std::uint8_t> queue(connection.send_queue);
-  if (connection.unsent != 0)
-    SOCKREPAIR_TRY(internal::fill_send_queue(fd, queue.last(connection.unsent)));
-  return fin_unsent(socket) ? sys::shutdown(fd, SHUT_WR) : Result<void>();
-}
-
-Result<void> end_repair(int fd, const TcpSocket& socket, bool window_probe) {
+Result<void> end_repair(int fd, int reuse, bool window_probe) {
   SOCKREPAIR_TRY(internal::leave_repair(fd, window_probe));
   // Some kernels forget it together with the mode.
-  const int reuse = number_of(socket.options, SOL_SOCKET, SO_REUSEADDR);
   if (reuse == 0 || internal::kernel_has_control_block(fd)) return {};
   return sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, reuse);
+}
+
+int reuse_of(const TcpSocket& socket) {
+  return number_of(socket.options, SOL_SOCKET, SO_REUSEADDR);
 }
 
 // connect(2) without waiting for the peer.
@@ -132,6 +129,8 @@ Result<void> begin_connecting(int fd, const TcpSocket& socket, const SocketAddre
       return Error{errno, "fcntl(" + std::to_string(fd) + ", F_SETFL)"};
     return {};
   };
+  // A ring would wait for the answer to the SYN.
+  internal::CarriedBy nobody(nullptr);
   if (!socket.nonblocking) SOCKREPAIR_TRY(set_nonblocking(true));
   Result<void> begun = sys::connect(fd, to);
   if (!socket.nonblocking) SOCKREPAIR_TRY(set_nonblocking(false));
@@ -140,9 +139,13 @@ Result<void> begin_connecting(int fd, const TcpSocket& socket, const SocketAddre
   return {};
 }
 
-// Leaves connect(2) no other port to choose.
-Result<void> only_port(internal::BorrowedOptions& options, std::uint16_t port) {
-  return options.set(IPPROTO_IP, IP_LOCAL_PORT_RANGE, port | std::uint32_t{port} << 16);
+// Leaves connect(2) no other port to choose. `range`: of the socket, if it is known.
+Result<void> only_port(internal::BorrowedOptions& options, std::uint16_t port,
+                       std::optional<internal::OptionBytes> range = std::nullopt) {
+  const std::uint32_t only = port | std::uint32_t{port} << 16;
+  if (!range) return options.set(IPPROTO_IP, IP_LOCAL_PORT_RANGE, only);
+  return options.set_known(IPPROTO_IP, IP_LOCAL_PORT_RANGE, *std::move(range),
+                           internal::to_bytes(only));
 }
 
 IpAddress rewritten(const IpAddress& address, const TcpRestoreOptions& options) {
@@ -169,8 +172,9 @@ struct Choice {
 
 class Restorer {
  public:
-  Restorer(const TcpSocket& socket, const TcpRestoreOptions& options)
-      : socket_(socket), options_(options) {}
+  Restorer(const TcpSocket& socket, const TcpRestoreOptions& options,
+           const internal::FreshOptions* fresh)
+      : socket_(socket), options_(options), fresh_(fresh) {}
   Restorer(const Restorer&) = delete;
   Restorer& operator=(const Restorer&) = delete;
   ~Restorer() { give_up(); }
@@ -196,6 +200,8 @@ class Restorer {
     int type = SOCK_STREAM | (socket_.nonblocking ? SOCK_NONBLOCK : 0);
     SOCKREPAIR_TRY_ASSIGN(restored_.fd, sys::socket(socket_.domain, type, IPPROTO_TCP));
     fd_ = restored_.fd.get();
+    option_state_.emplace(fd_, internal::SocketKind{socket_.domain, SOCK_STREAM, IPPROTO_TCP},
+                          fresh_);
 
     SOCKREPAIR_TRY(add_keys());
     SOCKREPAIR_TRY(apply(OptionMoment::kBeforeBind, OptionMoment::kBeforeBind));
@@ -217,7 +223,7 @@ class Restorer {
     how.last = last;
     how.interfaces = socket_.interfaces;
     SOCKREPAIR_TRY_ASSIGN(std::vector<Loss> losses,
-                          apply_socket_options(fd_, socket_.options, how));
+                          internal::apply_options(*option_state_, socket_.options, how));
     internal::append(restored_.losses, std::move(losses));
     return {};
   }
@@ -262,8 +268,12 @@ class Restorer {
     SOCKREPAIR_TRY(apply(OptionMoment::kUnconnected, OptionMoment::kAfterQueues));
     SOCKREPAIR_TRY(bind());
     if (choose_more_) return {};
-    if (socket_.state == TcpState::kListen && ::listen(fd_, static_cast<int>(socket_.backlog)) != 0)
-      return refuse(errno, "local", socket_.local->to_string() + ", refused by listen(2)");
+    if (socket_.state == TcpState::kListen) {
+      Result<void> done = sys::listen(fd_, static_cast<int>(socket_.backlog));
+      if (!done)
+        return refuse(done.error().code, "local",
+                      socket_.local->to_string() + ", refused by listen(2)");
+    }
     lose_what_no_call_sets();
     if (!socket_.receive_shutdown && !socket_.send_shutdown) return {};
     return shut_down(socket_.receive_shutdown && socket_.send_shutdown ? SHUT_RDWR
@@ -312,7 +322,8 @@ class Restorer {
     const SocketAddress to = internal::peer_address(peer, socket_.domain, socket_.peer_flowinfo);
     internal::BorrowedOptions borrowed(fd_);
     if (!choice_.port) {
-      Result<void> set = only_port(borrowed, local_.port);
+      Result<void> set =
+          only_port(borrowed, local_.port, option_state_->known(IPPROTO_IP, IP_LOCAL_PORT_RANGE));
       if (!set) return choose_port(set.error().describe());
     }
     Result<void> connected = begin(to);
@@ -395,7 +406,7 @@ class Restorer {
     SOCKREPAIR_TRY(entered);
     SOCKREPAIR_TRY(internal::select_queue(fd_, TCP_SEND_QUEUE));
     SOCKREPAIR_TRY(internal::write_sequence(fd_, *socket_.syn_sequence));
-    return end_repair(fd_, socket_, false);
+    return end_repair(fd_, reuse_of(socket_), false);
   }
 
   // --- the connection ---
@@ -421,6 +432,7 @@ class Restorer {
     SOCKREPAIR_TRY(connect([&](const SocketAddress& to) { return sys::connect(fd_, to); }));
     if (choose_more_) return {};
     SOCKREPAIR_TRY(agreement());
+    option_state_->connected();
     SOCKREPAIR_TRY(apply(OptionMoment::kConnected, OptionMoment::kConnected));
     if (!use_block) SOCKREPAIR_TRY(clock());
     SOCKREPAIR_TRY(queues());
@@ -436,8 +448,7 @@ class Restorer {
     lose_what_no_call_sets();
     lose_unconnected_options();
     if (options_.keep_repair) return {};
-    SOCKREPAIR_TRY(end_repair(fd_, socket_, options_.window_probe));
-    return send_rest(fd_, socket_);
+    return internal::resume_tcp(fd_, internal::rest_of(socket_), options_);
   }
 
   // What arrives before the socket is complete is dropped, and sent again by the peer.
@@ -545,6 +556,8 @@ class Restorer {
 
   const TcpSocket& socket_;
   const TcpRestoreOptions& options_;
+  const internal::FreshOptions* fresh_;
+  std::optional<internal::OptionState> option_state_;
   RestoredTcpSocket restored_;
   int fd_ = -1;
   Endpoint local_;  // as it is to be here
@@ -555,33 +568,61 @@ class Restorer {
   std::vector<Loss> choice_losses_;
 };
 
-Result<void> resume(int fd, const TcpSocket& socket, const TcpRestoreOptions& options) {
-  SOCKREPAIR_TRY(internal::check_tcp_socket(socket));
-  SOCKREPAIR_TRY(internal::check_tcp_restore_options(options));
-  if (socket.state == TcpState::kSynSent) {
-    SOCKREPAIR_TRY_ASSIGN(Endpoint peer, here(fd, *socket.peer, socket, options));
-    internal::BorrowedOptions borrowed(fd);
-    // Of no effect if restore had to choose the port.
-    if (socket.port_chosen == false) (void)only_port(borrowed, socket.local->port);
-    SOCKREPAIR_TRY(begin_connecting(
-        fd, socket, internal::peer_address(peer, socket.domain, socket.peer_flowinfo)));
-    return borrowed.put_back();
-  }
-  if (!is_connected(socket.state)) return {};
-  SOCKREPAIR_TRY(end_repair(fd, socket, options.window_probe));
-  return send_rest(fd, socket);
+Result<void> resume_syn_sent(int fd, const TcpSocket& socket, const TcpRestoreOptions& options) {
+  SOCKREPAIR_TRY_ASSIGN(Endpoint peer, here(fd, *socket.peer, socket, options));
+  internal::BorrowedOptions borrowed(fd);
+  // Of no effect if restore had to choose the port.
+  if (socket.port_chosen == false) (void)only_port(borrowed, socket.local->port);
+  SOCKREPAIR_TRY(begin_connecting(
+      fd, socket, internal::peer_address(peer, socket.domain, socket.peer_flowinfo)));
+  return borrowed.put_back();
 }
 
 }  // namespace
 
 Result<RestoredTcpSocket> restore_tcp_socket(const TcpSocket& socket,
                                              const TcpRestoreOptions& options) {
-  return internal::no_throw(
-      [&]() -> Result<RestoredTcpSocket> { return Restorer(socket, options).run(); });
+  return internal::no_throw([&]() -> Result<RestoredTcpSocket> {
+    return internal::restore_tcp(socket, options, nullptr);
+  });
 }
 
+namespace internal {
+
+Result<RestoredTcpSocket> restore_tcp(const TcpSocket& socket, const TcpRestoreOptions& options,
+                                      const FreshOptions* fresh) {
+  return Restorer(socket, options, fresh).run();
+}
+
+TcpRest rest_of(const TcpSocket& socket) {
+  TcpRest rest;
+  if (socket.state == TcpState::kSynSent) rest.syn_sent = socket;
+  rest.connected = is_connected(socket.state);
+  rest.reuse = reuse_of(socket);
+  if (!rest.connected) return rest;
+  const std::span<const std::uint8_t> queue(socket.connection->send_queue);
+  const auto unsent = queue.last(socket.connection->unsent);
+  rest.unsent.assign(unsent.begin(), unsent.end());
+  rest.fin_unsent = fin_unsent(socket);
+  return rest;
+}
+
+Result<void> resume_tcp(int fd, const TcpRest& rest, const TcpRestoreOptions& options) {
+  if (rest.syn_sent) return resume_syn_sent(fd, *rest.syn_sent, options);
+  if (!rest.connected) return {};
+  SOCKREPAIR_TRY(end_repair(fd, rest.reuse, options.window_probe));
+  if (!rest.unsent.empty()) SOCKREPAIR_TRY(fill_send_queue(fd, rest.unsent));
+  return rest.fin_unsent ? sys::shutdown(fd, SHUT_WR) : Result<void>();
+}
+
+}  // namespace internal
+
 Result<void> resume_tcp_socket(int fd, const TcpSocket& socket, const TcpRestoreOptions& options) {
-  return internal::no_throw([&] { return resume(fd, socket, options); });
+  return internal::no_throw([&]() -> Result<void> {
+    SOCKREPAIR_TRY(internal::check_tcp_socket(socket));
+    SOCKREPAIR_TRY(internal::check_tcp_restore_options(options));
+    return internal::resume_tcp(fd, internal::rest_of(socket), options);
+  });
 }
 
 void close_silently(Fd fd) {

@@ -8,14 +8,17 @@
 
 #include <utility>
 
+#include "call.h"
 #include "inet_socket.h"
 #include "multicast.h"
 #include "no_throw.h"
 #include "option_codec.h"
+#include "option_state.h"
 #include "other_netns.h"
 #include "sock_diag.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
+#include "whole_socket.h"
 
 namespace sockrepair {
 
@@ -41,12 +44,13 @@ struct NamespaceView {
 
 class Dumper {
  public:
-  Dumper(int fd, const UdpDumpOptions& options) : fd_(fd), options_(options) {}
+  Dumper(int fd, const internal::SocketKind& kind, const UdpDumpOptions& options)
+      : fd_(fd), kind_(kind), options_(options) {}
 
   Result<UdpSocket> run() {
     SOCKREPAIR_TRY(read_identity());
     SOCKREPAIR_TRY(read_names());
-    SOCKREPAIR_TRY_ASSIGN(OptionsRead options, read_socket_options(fd_));
+    SOCKREPAIR_TRY_ASSIGN(OptionsRead options, internal::read_options(fd_, kind_, nullptr));
     socket_.options = std::move(options.values);
     append(socket_.losses, std::move(options.losses));
 
@@ -63,15 +67,13 @@ class Dumper {
 
  private:
   Result<void> read_identity() {
-    SOCKREPAIR_TRY_ASSIGN(socket_.domain, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_DOMAIN));
-    SOCKREPAIR_TRY_ASSIGN(int protocol, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_PROTOCOL));
-    SOCKREPAIR_TRY_ASSIGN(int type, sys::getsockopt<int>(fd_, SOL_SOCKET, SO_TYPE));
-    if (protocol != IPPROTO_UDP || type != SOCK_DGRAM ||
-        (socket_.domain != AF_INET && socket_.domain != AF_INET6)) {
+    socket_.domain = kind_.domain;
+    if (kind_.protocol != IPPROTO_UDP || kind_.type != SOCK_DGRAM ||
+        (kind_.domain != AF_INET && kind_.domain != AF_INET6)) {
       return Error{EPROTONOSUPPORT, "descriptor " + std::to_string(fd_) + ": domain " +
-                                        std::to_string(socket_.domain) + ", type " +
-                                        std::to_string(type) + ", protocol " +
-                                        std::to_string(protocol) +
+                                        std::to_string(kind_.domain) + ", type " +
+                                        std::to_string(kind_.type) + ", protocol " +
+                                        std::to_string(kind_.protocol) +
                                         ", must be UDP of AF_INET or AF_INET6"};
     }
     SOCKREPAIR_TRY_ASSIGN(internal::Identity identity, internal::read_identity(fd_));
@@ -100,7 +102,9 @@ class Dumper {
     Result<void> entered = internal::run_in_netns_of(fd_, [this]() -> Result<void> {
       view_.ports = internal::read_port_range();
       if (has_port()) {
-        auto diag = internal::find_udp_socket(socket_.domain, socket_.local->port, socket_.cookie);
+        const bool reuseport = number_of(socket_.options, SOL_SOCKET, SO_REUSEPORT) != 0;
+        auto diag = internal::find_udp_socket(socket_.domain, socket_.local->port, socket_.cookie,
+                                              reuseport);
         if (!diag) view_.diag_error = diag.error();
         if (diag) view_.diag = *diag;
       }
@@ -189,6 +193,7 @@ class Dumper {
 
   Result<void> read_send_queue() {
     if (!options_.send_queue) return {};
+    internal::CarriedBy nobody(nullptr);
     Result<std::optional<SendQueue>> queue = dump_send_queue(fd_);
     if (queue) {
       socket_.send_queue = *std::move(queue);
@@ -209,6 +214,7 @@ class Dumper {
 
   Result<void> read_receive_queue() {
     if (!options_.receive_queue) return {};
+    internal::CarriedBy nobody(nullptr);
     ReceiveQueueDumpOptions how = options_.receive;
     if (has_error_ && (internal::poll_now(fd_) & POLLIN) == 0 && !socket_.receive_shutdown)
       return {};
@@ -272,6 +278,7 @@ class Dumper {
   static constexpr std::uint32_t kFlowLabelMask = 0xfffff;
 
   int fd_;
+  internal::SocketKind kind_;
   const UdpDumpOptions& options_;
   UdpSocket socket_;
   NamespaceView view_;
@@ -323,8 +330,9 @@ struct Choice {
 
 class Restorer {
  public:
-  Restorer(const UdpSocket& socket, const UdpRestoreOptions& options)
-      : socket_(socket), options_(options) {}
+  Restorer(const UdpSocket& socket, const UdpRestoreOptions& options,
+           const internal::FreshOptions* fresh)
+      : socket_(socket), options_(options), fresh_(fresh) {}
 
   Result<RestoredSocket> run() {
     SOCKREPAIR_TRY(check_socket(socket_));
@@ -345,6 +353,8 @@ class Restorer {
     int type = SOCK_DGRAM | (socket_.nonblocking ? SOCK_NONBLOCK : 0);
     SOCKREPAIR_TRY_ASSIGN(restored_.fd, sys::socket(socket_.domain, type, IPPROTO_UDP));
     fd_ = restored_.fd.get();
+    option_state_.emplace(fd_, internal::SocketKind{socket_.domain, SOCK_DGRAM, IPPROTO_UDP},
+                          fresh_);
 
     SOCKREPAIR_TRY(apply(OptionMoment::kBeforeBind));
     SOCKREPAIR_TRY(join_groups());
@@ -370,7 +380,7 @@ class Restorer {
     how.first = how.last = moment;
     how.interfaces = socket_.interfaces;
     SOCKREPAIR_TRY_ASSIGN(std::vector<Loss> losses,
-                          apply_socket_options(fd_, socket_.options, how));
+                          internal::apply_options(*option_state_, socket_.options, how));
     append(restored_.losses, std::move(losses));
     return {};
   }
@@ -464,6 +474,8 @@ class Restorer {
 
   // Takes connects, and a socket that disconnects loses a port that it did not choose.
   Result<void> receive_queue_by_packets() {
+    // Borrows addresses and filters that another socket of a batch may want at the same time.
+    internal::CarriedBy nobody(nullptr);
     SOCKREPAIR_TRY(receive_queue(options_.receive));
     if (choice_.port || !socket_.local) return {};
     SOCKREPAIR_TRY_ASSIGN(SocketAddress name, sys::getsockname(fd_));
@@ -531,6 +543,8 @@ class Restorer {
 
   const UdpSocket& socket_;
   const UdpRestoreOptions& options_;
+  const internal::FreshOptions* fresh_;
+  std::optional<internal::OptionState> option_state_;
   RestoredSocket restored_;
   int fd_ = -1;
   Choice choice_;
@@ -543,13 +557,29 @@ class Restorer {
 }  // namespace
 
 Result<UdpSocket> dump_udp_socket(int fd, const UdpDumpOptions& options) {
-  return internal::no_throw([&]() -> Result<UdpSocket> { return Dumper(fd, options).run(); });
+  return internal::no_throw([&]() -> Result<UdpSocket> {
+    SOCKREPAIR_TRY_ASSIGN(internal::SocketKind kind, internal::SocketKind::of(fd));
+    return internal::dump_udp(fd, kind, options);
+  });
 }
 
 Result<RestoredSocket> restore_udp_socket(const UdpSocket& socket,
                                           const UdpRestoreOptions& options) {
   return internal::no_throw(
-      [&]() -> Result<RestoredSocket> { return Restorer(socket, options).run(); });
+      [&]() -> Result<RestoredSocket> { return internal::restore_udp(socket, options, nullptr); });
 }
+
+namespace internal {
+
+Result<UdpSocket> dump_udp(int fd, const SocketKind& kind, const UdpDumpOptions& options) {
+  return Dumper(fd, kind, options).run();
+}
+
+Result<RestoredSocket> restore_udp(const UdpSocket& socket, const UdpRestoreOptions& options,
+                                   const FreshOptions* fresh) {
+  return Restorer(socket, options, fresh).run();
+}
+
+}  // namespace internal
 
 }  // namespace sockrepair

@@ -27,6 +27,7 @@ namespace sys {
 // SOCK_CLOEXEC is added to `type`.
 Result<Fd> socket(int domain, int type, int protocol);
 Result<void> bind(int fd, const SocketAddress& address);
+Result<void> listen(int fd, int backlog);
 Result<void> connect(int fd, const SocketAddress& address);
 Result<SocketAddress> getsockname(int fd);
 Result<SocketAddress> getpeername(int fd);

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#include "option_state.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "sockrepair/syscall.h"
+#include "try.h"
+#include "uapi.h"
+
+namespace sockrepair::internal {
+
+namespace {
+
+// In both directions where it is the same bit, or one of several that exclude each other.
+constexpr OptionInfluence kInfluences[] = {
+    {IPPROTO_IP, IP_FREEBIND, IPPROTO_IPV6, IPV6_FREEBIND},
+    {IPPROTO_IPV6, IPV6_FREEBIND, IPPROTO_IP, IP_FREEBIND},
+    {IPPROTO_IP, IP_TRANSPARENT, IPPROTO_IPV6, IPV6_TRANSPARENT},
+    {IPPROTO_IPV6, IPV6_TRANSPARENT, IPPROTO_IP, IP_TRANSPARENT},
+    {SOL_SOCKET, SO_RCVBUF, SOL_SOCKET, SO_BUF_LOCK},
+    {SOL_SOCKET, SO_SNDBUF, SOL_SOCKET, SO_BUF_LOCK},
+    {IPPROTO_IP, IP_TOS, SOL_SOCKET, SO_PRIORITY},
+};
+
+std::size_t index_of(const SocketOption& row) {
+  return static_cast<std::size_t>(&row - socket_options().data());
+}
+
+}  // namespace
+
+std::span<const OptionInfluence> option_influences() {
+  return kInfluences;
+}
+
+Result<SocketKind> SocketKind::of(int fd) {
+  SocketKind kind;
+  SOCKREPAIR_TRY_ASSIGN(kind.domain, sys::getsockopt<int>(fd, SOL_SOCKET, SO_DOMAIN));
+  SOCKREPAIR_TRY_ASSIGN(kind.protocol, sys::getsockopt<int>(fd, SOL_SOCKET, SO_PROTOCOL));
+  SOCKREPAIR_TRY_ASSIGN(kind.type, sys::getsockopt<int>(fd, SOL_SOCKET, SO_TYPE));
+  return kind;
+}
+
+bool SocketKind::has(const SocketOption& row) const {
+  return row.moment_of(protocol) != OptionMoment::kNever && (!row.ipv6_only || domain == AF_INET6);
+}
+
+Result<FreshOptions> FreshOptions::learn(const SocketKind& kind) {
+  SOCKREPAIR_TRY_ASSIGN(Fd socket, sys::socket(kind.domain, kind.type, kind.protocol));
+  FreshOptions fresh;
+  fresh.kind_ = kind;
+  for (const SocketOption& row : socket_options()) {
+    if (row.reading == OptionReading::kHidden || !kind.has(row))
+      fresh.rows_.emplace_back();
+    else
+      fresh.rows_.emplace_back(read_option(socket.get(), kind, row));
+  }
+  return fresh;
+}
+
+const OptionReadResult& FreshOptions::of(const SocketOption& row) const {
+  return *rows_[index_of(row)];
+}
+
+OptionState::OptionState(int fd, const SocketKind& kind, const FreshOptions* fresh)
+    : fd_(fd),
+      kind_(kind),
+      fresh_(fresh),
+      changed_(socket_options().size(), fresh == nullptr),
+      in_doubt_(socket_options().size(), false) {}
+
+OptionReadResult OptionState::current(const SocketOption& row) const {
+  if (changed_[index_of(row)]) return read_option(fd_, kind_, row);
+  return fresh_->of(row);
+}
+
+std::optional<OptionBytes> OptionState::known(int level, int name) const {
+  const SocketOption* row = find_socket_option(level, name);
+  if (row == nullptr || changed_[index_of(*row)] || !kind_.has(*row)) return std::nullopt;
+  const OptionReadResult& value = fresh_->of(*row);
+  return value ? *value : std::nullopt;
+}
+
+void OptionState::written(const SocketOption& row) {
+  changed_[index_of(row)] = in_doubt_[index_of(row)] = true;
+  for (const OptionInfluence& one : kInfluences) {
+    if (one.level != row.level || one.name != row.name) continue;
+    const std::size_t other = index_of(*find_socket_option(one.other_level, one.other_name));
+    changed_[other] = in_doubt_[other] = true;
+  }
+}
+
+void OptionState::connected() {
+  for (const SocketOption& row : socket_options()) {
+    if (row.moment_of(kind_.protocol) == OptionMoment::kConnected &&
+        row.reading == OptionReading::kEffective)
+      changed_[index_of(row)] = true;
+  }
+}
+
+bool OptionState::is_in_doubt(const SocketOption& row) const {
+  return in_doubt_[index_of(row)];
+}
+
+}  // namespace sockrepair::internal
