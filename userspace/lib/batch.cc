@@ -27,6 +27,7 @@ namespace {
 using internal::Crew;
 using internal::FreshOptions;
 using internal::SocketKind;
+using internal::Surroundings;
 
 Result<void> check_options(const BatchOptions& options) {
   if (options.in_flight >= 1 && options.in_flight <= BatchOptions::kInFlightMax) return {};
@@ -319,41 +320,40 @@ class RestoreBatch {
 
   void make(Crew& crew, std::size_t index, Shared socket) {
     auto result = std::make_shared<Result<Made>>(Error{ECANCELED, "not begun"});
-    const FreshOptions* fresh =
-        std::visit([&](const auto& one) { return fresh_of(kind_of(one)); }, *socket);
+    const Surroundings* here =
+        std::visit([&](const auto& one) { return surroundings_of(kind_of(one)); }, *socket);
     crew.add(
-        [this, index, socket, result, fresh] {
+        [this, index, socket, result, here] {
           *result = internal::no_throw([&] {
-            return std::visit([&](const auto& one) { return make_one(index, one, fresh); },
-                              *socket);
+            return std::visit([&](const auto& one) { return make_one(index, one, here); }, *socket);
           });
         },
         [this, index, result] { keep(index, std::move(*result)); });
   }
 
   // Asked once for two sockets or more.
-  const FreshOptions* fresh_of(const SocketKind& kind) {
+  const Surroundings* surroundings_of(const SocketKind& kind) {
     Kind& known = kinds_[{kind.domain, kind.protocol}];
     if (known.sockets < 2) return nullptr;
     if (!std::exchange(known.asked, true)) {
       Result<FreshOptions> fresh = FreshOptions::learn(kind);
       // The same error comes with the socket.
-      if (fresh) known.fresh = *std::move(fresh);
+      if (fresh) known.here.emplace(Surroundings{*std::move(fresh), internal::read_port_range()});
     }
-    return known.fresh ? &*known.fresh : nullptr;
+    return known.here ? &*known.here : nullptr;
   }
 
-  Result<Made> make_one(std::size_t index, const UdpSocket& socket, const FreshOptions* fresh) {
+  Result<Made> make_one(std::size_t index, const UdpSocket& socket, const Surroundings* here) {
     SOCKREPAIR_TRY_ASSIGN(RestoredSocket restored,
-                          internal::restore_udp(socket, options_.udp, fresh));
+                          internal::restore_udp(socket, options_.udp, here));
     Made made{index, {}, std::nullopt};
     static_cast<RestoredSocket&>(made.restored) = std::move(restored);
     return made;
   }
 
-  Result<Made> make_one(std::size_t index, const TcpSocket& socket, const FreshOptions* fresh) {
+  Result<Made> make_one(std::size_t index, const TcpSocket& socket, const Surroundings* here) {
     SOCKREPAIR_TRY_ASSIGN(RestoredTcpSocket restored,
-                          internal::restore_tcp(socket, tcp_options_, fresh));
+                          internal::restore_tcp(socket, tcp_options_, here));
     return Made{index, std::move(restored), internal::rest_of(socket)};
   }
 
@@ -397,7 +397,7 @@ class RestoreBatch {
   struct Kind {
     std::size_t sockets = 0;
     bool asked = false;
-    std::optional<FreshOptions> fresh;
+    std::optional<Surroundings> here;
   };
 
   Reader& reader_;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include "option_state.h"
 
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+#include <algorithm>
+#include <iterator>
 
 #include "sockrepair/syscall.h"
 #include "try.h"
@@ -12,15 +16,35 @@ namespace sockrepair::internal {
 
 namespace {
 
-// In both directions where it is the same bit, or one of several that exclude each other.
-constexpr OptionInfluence kInfluences[] = {
-    {IPPROTO_IP, IP_FREEBIND, IPPROTO_IPV6, IPV6_FREEBIND},
-    {IPPROTO_IPV6, IPV6_FREEBIND, IPPROTO_IP, IP_FREEBIND},
-    {IPPROTO_IP, IP_TRANSPARENT, IPPROTO_IPV6, IPV6_TRANSPARENT},
-    {IPPROTO_IPV6, IPV6_TRANSPARENT, IPPROTO_IP, IP_TRANSPARENT},
-    {SOL_SOCKET, SO_RCVBUF, SOL_SOCKET, SO_BUF_LOCK},
-    {SOL_SOCKET, SO_SNDBUF, SOL_SOCKET, SO_BUF_LOCK},
-    {IPPROTO_IP, IP_TOS, SOL_SOCKET, SO_PRIORITY},
+struct Name {
+  int level;
+  int name;
+
+  bool is(const SocketOption& row) const { return row.level == level && row.name == name; }
+};
+
+struct Influence {
+  Name of;
+  Name on;
+};
+constexpr Influence kInfluences[] = {
+    {{SOL_SOCKET, SO_RCVBUF}, {SOL_SOCKET, SO_BUF_LOCK}},
+    {{SOL_SOCKET, SO_SNDBUF}, {SOL_SOCKET, SO_BUF_LOCK}},
+    {{SOL_SOCKET, SO_RCVLOWAT}, {SOL_SOCKET, SO_RCVBUF}},
+    {{SOL_SOCKET, SO_RCVLOWAT}, {SOL_TCP, TCP_WINDOW_CLAMP}},
+    {{IPPROTO_IP, IP_TOS}, {SOL_SOCKET, SO_PRIORITY}},
+};
+
+// Names of the same, or of what excludes each other: each has influence on all in its row.
+constexpr Name kGroups[][6] = {
+    {{IPPROTO_IP, IP_FREEBIND}, {IPPROTO_IPV6, IPV6_FREEBIND}},
+    {{IPPROTO_IP, IP_TRANSPARENT}, {IPPROTO_IPV6, IPV6_TRANSPARENT}},
+    {{SOL_SOCKET, SO_TIMESTAMPING_OLD},
+     {SOL_SOCKET, SO_TIMESTAMPING_NEW},
+     {SOL_SOCKET, SO_TIMESTAMP_OLD},
+     {SOL_SOCKET, SO_TIMESTAMPNS_OLD},
+     {SOL_SOCKET, SO_TIMESTAMP_NEW},
+     {SOL_SOCKET, SO_TIMESTAMPNS_NEW}},
 };
 
 std::size_t index_of(const SocketOption& row) {
@@ -29,8 +53,17 @@ std::size_t index_of(const SocketOption& row) {
 
 }  // namespace
 
-std::span<const OptionInfluence> option_influences() {
-  return kInfluences;
+bool has_influence(const SocketOption& row, const SocketOption& other) {
+  for (const Influence& one : kInfluences)
+    if (one.of.is(row) && one.on.is(other)) return true;
+  for (const auto& group : kGroups) {
+    const auto has = [&](const SocketOption& one) {
+      return std::any_of(std::begin(group), std::end(group),
+                         [&](const Name& name) { return name.is(one); });
+    };
+    if (has(row) && has(other)) return true;
+  }
+  return false;
 }
 
 Result<SocketKind> SocketKind::of(int fd) {
@@ -82,11 +115,9 @@ std::optional<OptionBytes> OptionState::known(int level, int name) const {
 }
 
 void OptionState::written(const SocketOption& row) {
-  changed_[index_of(row)] = in_doubt_[index_of(row)] = true;
-  for (const OptionInfluence& one : kInfluences) {
-    if (one.level != row.level || one.name != row.name) continue;
-    const std::size_t other = index_of(*find_socket_option(one.other_level, one.other_name));
-    changed_[other] = in_doubt_[other] = true;
+  for (const SocketOption& other : socket_options()) {
+    if (&other == &row || has_influence(row, other))
+      changed_[index_of(other)] = in_doubt_[index_of(other)] = true;
   }
 }
 

@@ -51,14 +51,8 @@ class FreshOptions {
   std::vector<std::optional<OptionReadResult>> rows_;  // as in socket_options()
 };
 
-// That an option was set changes how another one reads.
-struct OptionInfluence {
-  int level;
-  int name;
-  int other_level;
-  int other_name;
-};
-std::span<const OptionInfluence> option_influences();
+// Whether `other` can read differently after `row` was set.
+bool has_influence(const SocketOption& row, const SocketOption& other);
 
 // A socket on its way from new to restored.
 class OptionState {

@@ -163,6 +163,8 @@ Result<Endpoint> here(int fd, Endpoint endpoint, const TcpSocket& socket,
   return endpoint;
 }
 
+constexpr char kNotInRange[] = "not in net.ipv4.ip_local_port_range";
+
 // Whether address and port are given to bind(2), or left to the kernel in such a way that it comes
 // to the same.
 struct Choice {
@@ -173,8 +175,8 @@ struct Choice {
 class Restorer {
  public:
   Restorer(const TcpSocket& socket, const TcpRestoreOptions& options,
-           const internal::FreshOptions* fresh)
-      : socket_(socket), options_(options), fresh_(fresh) {}
+           const internal::Surroundings* here)
+      : socket_(socket), options_(options), here_(here) {}
   Restorer(const Restorer&) = delete;
   Restorer& operator=(const Restorer&) = delete;
   ~Restorer() { give_up(); }
@@ -183,6 +185,7 @@ class Restorer {
     SOCKREPAIR_TRY(internal::check_tcp_socket(socket_));
     SOCKREPAIR_TRY(internal::check_tcp_restore_options(options_));
     choice_ = {socket_.address_chosen.value_or(true), socket_.port_chosen.value_or(true)};
+    look_at_port();
     // At most one try for each part of the choice that turns out not to work here.
     for (;;) {
       SOCKREPAIR_TRY(attempt());
@@ -201,7 +204,7 @@ class Restorer {
     SOCKREPAIR_TRY_ASSIGN(restored_.fd, sys::socket(socket_.domain, type, IPPROTO_TCP));
     fd_ = restored_.fd.get();
     option_state_.emplace(fd_, internal::SocketKind{socket_.domain, SOCK_STREAM, IPPROTO_TCP},
-                          fresh_);
+                          here_ == nullptr ? nullptr : &here_->fresh);
 
     SOCKREPAIR_TRY(add_keys());
     SOCKREPAIR_TRY(apply(OptionMoment::kBeforeBind, OptionMoment::kBeforeBind));
@@ -337,7 +340,7 @@ class Restorer {
 
     SOCKREPAIR_TRY_ASSIGN(SocketAddress name, sys::getsockname(fd_));
     SOCKREPAIR_TRY_ASSIGN(Endpoint got, name.endpoint());
-    if (got.port != local_.port) return choose_port("not in net.ipv4.ip_local_port_range");
+    if (got.port != local_.port) return choose_port(kNotInRange);
     if (got.address != local_.address) return choose_address(got.address);
     return {};
   }
@@ -349,6 +352,14 @@ class Restorer {
     if (error.code == EKEYREJECTED)
       return refuse(error.code, "peer", names + ", none of the keys in ao is for it");
     return refuse(error.code, "peer", names + ", needs a route");
+  }
+
+  // The kernel gives no port to connect(2) that is not among those: there is no use in trying.
+  void look_at_port() {
+    if (choice_.port || !is_connected(socket_.state)) return;
+    const std::optional<internal::PortRange> ports =
+        here_ == nullptr ? internal::read_port_range() : here_->ports;
+    if (ports && !ports->contains(socket_.local->port)) (void)choose_port(kNotInRange);
   }
 
   Result<void> choose_port(const std::string& why) {
@@ -556,7 +567,7 @@ class Restorer {
 
   const TcpSocket& socket_;
   const TcpRestoreOptions& options_;
-  const internal::FreshOptions* fresh_;
+  const internal::Surroundings* here_;
   std::optional<internal::OptionState> option_state_;
   RestoredTcpSocket restored_;
   int fd_ = -1;
@@ -590,8 +601,8 @@ Result<RestoredTcpSocket> restore_tcp_socket(const TcpSocket& socket,
 namespace internal {
 
 Result<RestoredTcpSocket> restore_tcp(const TcpSocket& socket, const TcpRestoreOptions& options,
-                                      const FreshOptions* fresh) {
-  return Restorer(socket, options, fresh).run();
+                                      const Surroundings* here) {
+  return Restorer(socket, options, here).run();
 }
 
 TcpRest rest_of(const TcpSocket& socket) {

@@ -331,8 +331,8 @@ struct Choice {
 class Restorer {
  public:
   Restorer(const UdpSocket& socket, const UdpRestoreOptions& options,
-           const internal::FreshOptions* fresh)
-      : socket_(socket), options_(options), fresh_(fresh) {}
+           const internal::Surroundings* here)
+      : socket_(socket), options_(options), fresh_(here == nullptr ? nullptr : &here->fresh) {}
 
   Result<RestoredSocket> run() {
     SOCKREPAIR_TRY(check_socket(socket_));
@@ -576,8 +576,8 @@ Result<UdpSocket> dump_udp(int fd, const SocketKind& kind, const UdpDumpOptions&
 }
 
 Result<RestoredSocket> restore_udp(const UdpSocket& socket, const UdpRestoreOptions& options,
-                                   const FreshOptions* fresh) {
-  return Restorer(socket, options, fresh).run();
+                                   const Surroundings* here) {
+  return Restorer(socket, options, here).run();
 }
 
 }  // namespace internal

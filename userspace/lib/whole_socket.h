@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 
+#include "inet_socket.h"
 #include "option_state.h"
 #include "sockrepair/result.h"
 #include "sockrepair/tcp_socket.h"
@@ -22,11 +23,17 @@ Result<TcpSocket> dump_tcp(int fd, const SocketKind& kind, const TcpDumpOptions&
                            const SurveyOf& survey_of);
 Result<UdpSocket> dump_udp(int fd, const SocketKind& kind, const UdpDumpOptions& options);
 
-// `fresh` is of the same kind and namespace, nullptr: not known.
+// What is the same for all sockets of a kind in one network namespace.
+struct Surroundings {
+  FreshOptions fresh;
+  std::optional<PortRange> ports;  // nothing: the kernel does not tell
+};
+
+// `here` is of the kind of the socket, nullptr: not known.
 Result<RestoredTcpSocket> restore_tcp(const TcpSocket& socket, const TcpRestoreOptions& options,
-                                      const FreshOptions* fresh);
+                                      const Surroundings* here);
 Result<RestoredSocket> restore_udp(const UdpSocket& socket, const UdpRestoreOptions& options,
-                                   const FreshOptions* fresh);
+                                   const Surroundings* here);
 
 // What resume_tcp_socket() needs of a value, and no more.
 struct TcpRest {
