@@ -20,6 +20,9 @@ namespace sockrepair {
 
 namespace {
 
+Result<void> check_secrets(int, const TcpTimeWait&) {
+  return {};
+}
 Result<void> check_secrets(int, const ImageProcess&) {
   return {};
 }
