@@ -146,6 +146,22 @@ gone() {
   ! grep -q 'sockrepair.only' "$RUN/console.log"
 }
 
+@test "the kernel's own tests run where the suite that reads them does" {
+  fake_qemu 'echo "$ARGS" >"$CONSOLE"'
+  local arguments
+  for arguments in '' '--only a --only kunit' '--only kunit:tcp_repair --only b' \
+    '--only kunit/3'; do
+    # shellcheck disable=SC2086 # words
+    run "$SCRIPTS/boot" plain $arguments
+    ((status == 0))
+    grep -q 'sockrepair.flavour=plain' "$RUN/console.log"
+    run grep -q 'kunit.enable' "$RUN/console.log"
+    ((status == 1))
+  done
+  run "$SCRIPTS/boot" plain --only a:kunit --only kunit_tool
+  grep -q ' kunit.enable=0 ' "$RUN/console.log"
+}
+
 @test "what only some guests have is passed to QEMU" {
   fake_qemu 'echo "$ARGS" >"$CONSOLE"'
   run "$SCRIPTS/boot" plain --into other --processors 1 --memory 512M --clock 2031-02-03T04:05:06 \
