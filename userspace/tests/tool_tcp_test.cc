@@ -29,6 +29,7 @@ namespace sockrepair::test {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -137,13 +138,15 @@ class TcpToolTest : public ToolFixture {
     return all;
   }
 
-  // Names of nftables' tables.
-  std::string tables() {
-    Result<Running> nft = ns_->run([] { return Running::start({"nft", "list", "tables"}); });
+  // What nft(8) says to commands.
+  std::string nft(const std::string& commands) {
+    Result<Running> nft = ns_->run([&] { return Running::start({"nft", commands}); });
     if (!nft) return nft.error().describe();
     Result<Ran> ran = nft->wait();
     return ran ? ran->out + ran->err : ran.error().describe();
   }
+  // Names of nftables' tables.
+  std::string tables() { return nft("list tables"); }
 
   void expect_all_as_it_was() {
     EXPECT_EQ(tables(), "");
@@ -230,6 +233,43 @@ TEST_F(TcpToolTest, SentWithScmRights) {
   ASSERT_OK_AND_ASSIGN(Fd fd, program.take(4));
   EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
   expect_alive(peers_[0], fd);
+}
+
+// The answer to its SYN is lost. It would end the socket's state between two calls of the dump, or
+// be answered with a reset by the host.
+TEST_F(TcpToolTest, ConnectionsThatBeginAreLocked) {
+  Fd listener = ns_->run([] { return listening(local(kPort + 1)); }).value();
+  ASSERT_EQ(nft("add table ip lose; add chain ip lose in { type filter hook input priority 0; }; "
+                "add rule ip lose in tcp sport " +
+                std::to_string(kPort + 1) + " drop"),
+            "");
+  start([](const Line& line) {
+    Fd fd = sys::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0).value();
+    if (sys::connect(fd.get(), SocketAddress(local(kPort + 1), AF_INET))) return;
+    hold_as(std::move(fd), kFirst);
+    line.say("ready");
+    line.wait_for_end();
+  });
+  ASSERT_OK_AND_ASSIGN(Fd fd, take(kFirst));
+  ASSERT_OK_AND_ASSIGN(SocketAddress name, sys::getsockname(fd.get()));
+  const std::string port = std::to_string(name.endpoint()->port);
+  fd.reset();
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--json", "--kill", "--fd", std::to_string(kFirst)}));
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_GT(Json::parse(ran.out)["lock_pid"], 0);
+  EXPECT_EQ(sockets()[0]["state"], "SYN_SENT");
+  EXPECT_THAT(nft("list ruleset"),
+              ContainsRegex("127.0.0.1 . " + port + " . 127.0.0.1 . " + std::to_string(kPort + 1)));
+  ASSERT_EQ(nft("delete table ip lose"), "");
+
+  ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+  EXPECT_EQ(tables(), "");
+  ASSERT_THAT(wait_for_events("it is accepted", listener.get(), POLLIN, Deadline::after(kPatience)),
+              IsOk());
+  Fd accepted(::accept(listener.get(), nullptr, nullptr));
+  ASSERT_OK_AND_ASSIGN(Fd restored, program.take(kFirst));
+  EXPECT_THAT(sys::getsockname(restored.get())->to_string(), name.to_string());
+  expect_alive(accepted, restored);
 }
 
 // --- when it does not come to an end

@@ -19,6 +19,7 @@
 #include "other_netns.h"
 #include "progress.h"
 #include "selection.h"
+#include "sock_diag.h"
 #include "sockrepair/image.h"
 #include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
@@ -112,6 +113,8 @@ class Dump {
   // Nothing where the kernel does not tell, which the dump of the socket then says.
   Result<const TcpSurvey*> survey_of(const Candidate& candidate);
   Result<TcpSocket> read_tcp(const Candidate& candidate);
+  // Of a TCP socket; also in SYN_SENT. Nothing where the kernel does not tell.
+  Result<std::optional<Endpoint>> peer_of(const Candidate& candidate);
   Result<void> take_away(const Process& process, StoppedProcess& stopped);
   void lose(const std::string& what) { report_.losses.push_back(what); }
   template <typename Socket>
@@ -216,7 +219,7 @@ Result<void> Dump::note_other_holders(pid_t pid) {
     auto is_it = [&](const Candidate& c) { return c.held.inode == holder.inode; };
     const Candidate& candidate = *std::find_if(sockets_.begin(), sockets_.end(), is_it);
     const std::string who = "process " + std::to_string(holder.pid) + " has it, too";
-    if (candidate.is_connection() && takes_connections()) {
+    if (candidate.may_have_segments() && takes_connections()) {
       return Error{EBUSY, candidate.subject() + ": a connection, and " + who +
                               "; it cannot be moved from one of them only"};
     }
@@ -323,19 +326,33 @@ void Dump::end_time_waits() {
   }
 }
 
+Result<std::optional<Endpoint>> Dump::peer_of(const Candidate& candidate) {
+  if (candidate.state != TcpState::kSynSent) return candidate.peer;
+  SOCKREPAIR_TRY_ASSIGN(const TcpSurvey* survey, survey_of(candidate));
+  if (survey == nullptr) return std::optional<Endpoint>();
+  SOCKREPAIR_TRY_ASSIGN(auto cookie,
+                        sys::getsockopt<std::uint64_t>(candidate.fd.get(), SOL_SOCKET, SO_COOKIE));
+  const internal::TcpDiag::Socket* seen = survey->diag().find(cookie);
+  return seen != nullptr ? std::optional(seen->peer) : std::nullopt;
+}
+
 // From here on nothing arrives on the connections, so that what is read of them stays true.
 Result<void> Dump::keep_connections() {
+  if (!takes_connections()) return {};
   std::vector<KeptConnection> connections;
   for (const auto& [cookie, kept] : time_waits_)
     for (const TcpTimeWait& one : kept.connections)
       connections.push_back({kept.socket, cookie, {one.local, one.peer}});
   for (const Candidate& candidate : sockets_) {
-    if (!candidate.is_connection() || !candidate.local || !candidate.peer) continue;
+    if (!candidate.may_have_segments() || !candidate.local) continue;
+    SOCKREPAIR_TRY_ASSIGN(std::optional<Endpoint> peer, peer_of(candidate));
+    // The dump of a socket whose peer is not known is refused.
+    if (!peer) continue;
     SOCKREPAIR_TRY_ASSIGN(auto cookie, sys::getsockopt<std::uint64_t>(candidate.fd.get(),
                                                                       SOL_SOCKET, SO_NETNS_COOKIE));
-    connections.push_back({candidate.fd.get(), cookie, {*candidate.local, *candidate.peer}});
+    connections.push_back({candidate.fd.get(), cookie, {*candidate.local, *peer}});
   }
-  if (connections.empty() || !takes_connections()) return {};
+  if (connections.empty()) return {};
   Result<Keeper> keeper = Keeper::start(connections, command_.lock, lock_name(report_.process));
   if (!keeper) {
     return Error{keeper.error().code,

@@ -208,7 +208,8 @@ Result<Plan> Restore::plan() {
     if (turn_of(*socket) == Turn::kConnection) {
       ++plan.last;
       const auto& tcp = std::get<TcpSocket>(socket->socket);
-      if (tcp.connection) plan.connections[tcp.netns_cookie].push_back(tuple_of(tcp));
+      if (tcp.connection || tcp.state == TcpState::kSynSent)
+        plan.connections[tcp.netns_cookie].push_back(tuple_of(tcp));
     }
     if (command_.hand_over != HandOver::kSameNumbers) continue;
     if (socket->descriptors.empty()) {

@@ -63,8 +63,11 @@ struct Candidate {
   // Whether it is a TCP socket on this address and port, as a wildcard, too: whose connection one
   // from there is or was.
   bool is_at(const Endpoint& endpoint) const;
-  // Whether segments of it may be on their way.
   bool is_connection() const { return protocol == Protocol::kTcp && is_connected(state); }
+  // Whether segments for it may be on their way: the answer to its SYN, too.
+  bool may_have_segments() const {
+    return is_connection() || (protocol == Protocol::kTcp && state == TcpState::kSynSent);
+  }
   // "descriptor 5", "descriptors 5, 7"
   std::string subject() const;
 };
