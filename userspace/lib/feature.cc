@@ -86,7 +86,7 @@ Result<void> probe_ptrace() {
   });
 }
 
-Result<void> probe_injected_close() {
+Result<void> probe_injected_call() {
 #ifdef __x86_64__
   return {};
 #else
@@ -249,7 +249,7 @@ constexpr Feature kFeatures[] = {
     {"ptrace", "CAP_SYS_PTRACE", "a dump only of one's own processes, if they permit it",
      probe_ptrace},
     {"close", "system calls made on behalf of another process, x86-64",
-     "dump --close is refused; --kill works", probe_injected_close},
+     "dump --close and restore --into are refused; the other ways work", probe_injected_call},
     {"freezer", "cgroup.freeze of a version 2 cgroup, Linux 5.2",
      "a process is stopped by SIGSTOP always, which its parent and handlers of SIGCONT notice",
      probe_freezer},

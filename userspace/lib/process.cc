@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <string_view>
 
 #include "no_throw.h"
@@ -42,6 +44,19 @@ std::optional<std::uint64_t> socket_inode(const std::string& link) {
       std::from_chars(text.data() + kPrefix.size(), text.data() + text.size() - 1, inode);
   if (error != std::errc() || end != text.data() + text.size() - 1) return std::nullopt;
   return inode;
+}
+
+// "tfd:        7 events:       19 data: 55d0c3a0  pos:0 ino:1f2 sdev:8", but for `epoll`.
+Result<WatchedDescriptor> watch_of(const std::string& line) {
+  WatchedDescriptor result;
+  unsigned long long data = 0;
+  unsigned long long inode = 0;
+  if (::sscanf(line.c_str(), "tfd: %d events: %x data: %llx pos:%*d ino:%llx", &result.number,
+               &result.watch.events, &data, &inode) != 4)
+    return Error{EPROTO, "in the fdinfo of an epoll instance: " + line};
+  result.watch.data = data;
+  result.inode = inode;
+  return result;
 }
 
 }  // namespace
@@ -93,6 +108,32 @@ Result<std::vector<HeldSocket>> Process::sockets() const {
     }
     SOCKREPAIR_TRY(still_there());
     return sockets;
+  });
+}
+
+Result<std::vector<WatchedDescriptor>> Process::epoll_watches() const {
+  return internal::no_throw([&]() -> Result<std::vector<WatchedDescriptor>> {
+    SOCKREPAIR_TRY_ASSIGN(std::vector<int> numbers, internal::numbers_in(proc_path(pid_, "fd")));
+    std::vector<WatchedDescriptor> watched;
+    for (int number : numbers) {
+      const std::string name = std::to_string(number);
+      char target[32];
+      ssize_t size =
+          ::readlink(proc_path(pid_, ("fd/" + name).c_str()).c_str(), target, sizeof(target));
+      constexpr std::string_view kEpoll = "anon_inode:[eventpoll]";
+      if (size < 0 || std::string_view(target, static_cast<std::size_t>(size)) != kEpoll) continue;
+      SOCKREPAIR_TRY_ASSIGN(std::string info,
+                            internal::read_small_file(proc_path(pid_, ("fdinfo/" + name).c_str())));
+      std::istringstream lines(info);
+      for (std::string line; std::getline(lines, line);) {
+        if (!line.starts_with("tfd:")) continue;
+        SOCKREPAIR_TRY_ASSIGN(WatchedDescriptor one, watch_of(line));
+        one.watch.epoll = number;
+        watched.push_back(one);
+      }
+    }
+    SOCKREPAIR_TRY(still_there());
+    return watched;
   });
 }
 

@@ -11,21 +11,28 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "proc_fs.h"
+#include "sockrepair/address.h"
 #include "sockrepair/syscall.h"
+#include "try.h"
 #include "util/live_process.h"
 #include "util/matchers.h"
 
@@ -532,6 +539,217 @@ INSTANTIATE_TEST_SUITE_P(All, CloseTest,
                                            CloseKind{"sleeping", hold_and_sleep, true},
                                            CloseKind{"receiving", hold_and_receive, true}),
                          [](const auto& test) { return test.param.name; });
+
+// --- descriptors that a process gets
+
+// Ways to wait until the socket kLow can be read, as programs do.
+struct WaitKind {
+  std::string name;
+  bool (*wait)();
+  bool watched;  // by an epoll instance
+};
+void PrintTo(const WaitKind& kind, std::ostream* out) {
+  *out << kind.name;
+}
+
+bool wait_with_recv() {
+  char byte;
+  return ::recv(kLow, &byte, 1, MSG_PEEK) >= 0;
+}
+bool wait_with_poll() {
+  pollfd entry{kLow, POLLIN, 0};
+  return ::poll(&entry, 1, 60'000) == 1 && entry.revents == POLLIN;
+}
+bool wait_with_select() {
+  fd_set set;
+  FD_ZERO(&set);
+  FD_SET(kLow, &set);
+  return ::select(kLow + 1, &set, nullptr, nullptr, nullptr) == 1 && FD_ISSET(kLow, &set);
+}
+// Programs of which the one says how often a socket is to be told, the other how it begins.
+template <std::uint32_t events>
+bool wait_with_epoll() {
+  int epoll = ::epoll_create1(EPOLL_CLOEXEC);
+  epoll_event event{.events = events, .data = {.u64 = 0x1122334455667788}};
+  if (::epoll_ctl(epoll, EPOLL_CTL_ADD, kLow, &event) != 0) return false;
+  epoll_event got{};
+  int count;
+  // A stop ends epoll_wait(2) with EINTR, and programs expect that.
+  while ((count = ::epoll_wait(epoll, &got, 1, 60'000)) < 0 && errno == EINTR) continue;
+  return count == 1 && got.events == EPOLLIN && got.data.u64 == event.data.u64 &&
+         // It can be changed and removed by its number.
+         ::epoll_ctl(epoll, EPOLL_CTL_MOD, kLow, &event) == 0 &&
+         ::epoll_ctl(epoll, EPOLL_CTL_DEL, kLow, nullptr) == 0;
+}
+
+Result<Fd> bound_socket() {
+  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_DGRAM, 0));
+  const Endpoint loopback{IpAddress::parse("127.0.0.1").value(), 0, 0};
+  SOCKREPAIR_TRY(sys::bind(fd.get(), SocketAddress(loopback, AF_INET)));
+  return fd;
+}
+
+class WaitTest : public ::testing::TestWithParam<WaitKind> {};
+
+// The socket is closed while the process waits for it, and another one takes its place.
+TEST_P(WaitTest, GoesOnWithTheNewSocket) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start([](const Line& line) {
+                         ::dup2(bound_socket()->get(), kLow);
+                         line.say("ready");
+                         if (!GetParam().wait()) return;
+                         char text[16];
+                         ssize_t size = ::recv(kLow, text, sizeof(text), MSG_DONTWAIT);
+                         line.say(std::string(text, size < 0 ? 0 : size));
+                         line.wait_for_end();
+                       }));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  std::vector<WatchedDescriptor> watched;
+  ASSERT_THAT(wait_until("it waits", Deadline::after(kPatience),
+                         [&] {
+                           watched = process.epoll_watches().value();
+                           return target.states().value() == "S" &&
+                                  watched.empty() != GetParam().watched;
+                         }),
+              IsOk());
+  ASSERT_OK_AND_ASSIGN(Fd old, process.take(kLow));
+  std::vector<EpollWatch> watches;
+  for (const WatchedDescriptor& one : watched) {
+    EXPECT_EQ(one.number, kLow);
+    EXPECT_EQ(one.inode, inode_of(old.get()));
+    watches.push_back(one.watch);
+  }
+  old.reset();
+
+  ASSERT_OK_AND_ASSIGN(Fd fresh, bound_socket());
+  {
+    ASSERT_OK_AND_ASSIGN(StoppedProcess stopped,
+                         StoppedProcess::stop(process, {.signal_only = true}));
+    ASSERT_THAT(stopped.close({kLow}), IsOk());
+    std::vector<PlacedDescriptor> placed = {{fresh.get(), kLow, true, watches}};
+    ASSERT_THAT(stopped.place(placed), IsOk());
+    EXPECT_THAT(process.epoll_watches().value(), SizeIs(watched.size()));
+  }
+  ASSERT_OK_AND_ASSIGN(SocketAddress name, sys::getsockname(fresh.get()));
+  ASSERT_OK_AND_ASSIGN(Fd peer, sys::socket(AF_INET, SOCK_DGRAM, 0));
+  ASSERT_EQ(::sendto(peer.get(), "there", 5, 0, name.get(), name.size()), 5);
+  EXPECT_THAT(target.heard(), IsOkAndHolds("there"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, WaitTest,
+    ::testing::Values(WaitKind{"recv", wait_with_recv, false},
+                      WaitKind{"poll", wait_with_poll, false},
+                      WaitKind{"select", wait_with_select, false},
+                      WaitKind{"epoll", wait_with_epoll<EPOLLIN>, true},
+                      WaitKind{"epoll_edges", wait_with_epoll<EPOLLIN | EPOLLET>, true},
+                      WaitKind{"epoll_once", wait_with_epoll<EPOLLIN | EPOLLONESHOT>, true}),
+    [](const auto& test) { return test.param.name; });
+
+// What a process has, as /proc shows it.
+struct Belongings {
+  std::map<int, std::uint64_t> descriptors;  // inodes by number
+  std::string memory;
+
+  static Belongings of(pid_t pid) {
+    Belongings all;
+    const std::string directory = "/proc/" + std::to_string(pid);
+    const std::vector<int> numbers = sockrepair::internal::numbers_in(directory + "/fd").value();
+    for (int number : numbers) {
+      struct stat status {};
+      ::stat((directory + "/fd/" + std::to_string(number)).c_str(), &status);
+      all.descriptors[number] = status.st_ino;
+    }
+    all.memory = sockrepair::internal::read_small_file(directory + "/maps").value();
+    return all;
+  }
+  bool operator==(const Belongings&) const = default;
+};
+
+class PlaceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(hold_and_spin));
+    ASSERT_THAT(target.heard(), IsOk());
+    target_.emplace(std::move(target));
+    ASSERT_OK_AND_ASSIGN(Process process, Process::open(target_->pid()));
+    process_.emplace(std::move(process));
+    before_ = Belongings::of(target_->pid());
+    ASSERT_OK_AND_ASSIGN(socket_, bound_socket());
+  }
+  void TearDown() override {
+    // Nothing but what was placed.
+    EXPECT_EQ(Belongings::of(target_->pid()), before_);
+    EXPECT_THAT(target_->tell("alive?"), IsOk());
+    EXPECT_THAT(target_->heard(), IsOkAndHolds("alive"));
+  }
+
+  Result<void> place(const std::vector<PlacedDescriptor>& descriptors) {
+    SOCKREPAIR_TRY_ASSIGN(StoppedProcess stopped,
+                          StoppedProcess::stop(*process_, {.signal_only = true}));
+    SOCKREPAIR_TRY(stopped.place(descriptors));
+    for (const PlacedDescriptor& one : descriptors)
+      before_.descriptors[one.number] = inode_of(one.fd);
+    return stopped.resume();
+  }
+  // A number that the process does not use, from `from` on.
+  int free_number(int from) const {
+    while (before_.descriptors.contains(from)) ++from;
+    return from;
+  }
+
+  std::optional<LiveProcess> target_;
+  std::optional<Process> process_;
+  Belongings before_;
+  Fd socket_;
+};
+
+// The way into the process has the lowest free numbers, too.
+TEST_F(PlaceTest, TakesTheLowestNumbers) {
+  std::vector<PlacedDescriptor> all;
+  std::vector<Fd> sockets;
+  for (int number = 0; all.size() < 4; ++number) {
+    number = free_number(number);
+    ASSERT_OK_AND_ASSIGN(Fd fd, bound_socket());
+    all.push_back({fd.get(), number, all.size() % 2 == 0, {}});
+    sockets.push_back(std::move(fd));
+  }
+  // And not in the order in which they are free.
+  std::reverse(all.begin(), all.end());
+  all.push_back({socket_.get(), free_number(500), false, {}});
+  // One socket under two numbers.
+  all.push_back({socket_.get(), free_number(600), true, {}});
+  ASSERT_THAT(place(all), IsOk());
+  for (const PlacedDescriptor& one : all)
+    EXPECT_THAT(process_->close_on_exec(one.number), IsOkAndHolds(one.close_on_exec));
+}
+
+TEST_F(PlaceTest, RefusesNumbersInUse) {
+  EXPECT_THAT(
+      place({{socket_.get(), free_number(0), false, {}}, {socket_.get(), kHigh, false, {}}}),
+      FailsWith(EEXIST, HasSubstr("descriptor 300 of process")));
+  EXPECT_THAT(place({{socket_.get(), 400, false, {}}, {socket_.get(), 400, true, {}}}),
+              FailsWith(EINVAL, HasSubstr("400 is given twice")));
+  EXPECT_THAT(place({{socket_.get(), -1, false, {}}}), FailsWith(EINVAL));
+}
+
+TEST_F(PlaceTest, AllOrNone) {
+  rlimit before{};
+  const pid_t pid = target_->pid();
+  rlimit limit{1000, 1000};
+  ASSERT_EQ(::prlimit(pid, RLIMIT_NOFILE, &limit, &before), 0);
+  const PlacedDescriptor first{socket_.get(), 400, false, {}};
+  EXPECT_THAT(place({first, {socket_.get(), 1000, false, {}}}),
+              FailsWith(EBADF, HasSubstr("1000 is beyond RLIMIT_NOFILE")));
+  EXPECT_THAT(place({first, {-1, 401, false, {}}}), FailsWith(EBADF));
+  // Not an epoll instance.
+  EXPECT_THAT(place({first, {socket_.get(), 401, false, {{kLow, EPOLLIN, 1}}}}),
+              FailsWith(EINVAL, HasSubstr("epoll_ctl(200) in process")));
+  // No number for the way into it.
+  limit.rlim_cur = 0;
+  ASSERT_EQ(::prlimit(pid, RLIMIT_NOFILE, &limit, nullptr), 0);
+  EXPECT_THAT(place({first}), FailsWith(EMFILE, HasSubstr("socketpair(1) in process")));
+}
 
 #endif
 

@@ -39,6 +39,24 @@ struct HeldSocket {
   bool operator==(const HeldSocket&) const = default;
 };
 
+// That an epoll instance of a process watches a descriptor of it, as epoll_ctl(2) was told.
+struct EpollWatch {
+  int epoll = -1;            // the instance, by its number in the process
+  std::uint32_t events = 0;  // EPOLLIN, ..., EPOLLONESHOT, ...
+  std::uint64_t data = 0;    // what epoll_wait(2) gives back
+
+  bool operator==(const EpollWatch&) const = default;
+};
+
+// The watches on one descriptor.
+struct WatchedDescriptor {
+  int number = -1;          // by which epoll_ctl(2) was told of it
+  std::uint64_t inode = 0;  // of what it was then: the number may mean something else by now
+  EpollWatch watch;
+
+  bool operator==(const WatchedDescriptor&) const = default;
+};
+
 // A process, held by a pidfd: should it end, its number does not come to mean another one here.
 class Process {
  public:
@@ -56,6 +74,10 @@ class Process {
   // Threads that left that table (CLONE_FILES, unshare(2)) have others, which are not looked at.
   // What is found is exact while the process is stopped.
   Result<std::vector<HeldSocket>> sockets() const;
+
+  // What the epoll instances in the same table watch, those of the instance with the lowest number
+  // first. An instance that is there under several numbers is there under each.
+  Result<std::vector<WatchedDescriptor>> epoll_watches() const;
 
   // A descriptor of our own for descriptor `number` of the process: the same open socket, not a
   // copy. EBADF if the process has no such descriptor, EPERM if it may not be traced.
@@ -91,6 +113,14 @@ struct SocketHolder {
 // their way in a SCM_RIGHTS message are not seen.
 Result<std::vector<SocketHolder>> socket_holders(std::span<const std::uint64_t> inodes);
 
+// A descriptor that a process is to get.
+struct PlacedDescriptor {
+  int fd = -1;                 // of the calling process, whose it stays
+  int number = -1;             // in the other one
+  bool close_on_exec = false;  // FD_CLOEXEC there
+  std::vector<EpollWatch> watches;
+};
+
 enum class StopMethod : std::uint8_t {
   kAlreadyStopped,  // it was before; nothing was done, and nothing is undone
   kFreezer,         // cgroup.freeze of its cgroup, in which it is alone; it cannot notice
@@ -103,7 +133,7 @@ const char* stop_method_name(StopMethod method);
 struct StopOptions {
   // How long all threads may take to come to a stop. One in an uninterruptible sleep does not.
   std::chrono::milliseconds patience{5000};
-  // Do not use the freezer: a frozen process cannot be made to close descriptors.
+  // Do not use the freezer: a frozen process cannot be made to close or take descriptors.
   bool signal_only = false;
 };
 
@@ -135,6 +165,16 @@ class StoppedProcess {
   // injected call, that is, it is lost.
   Result<void> close(const std::vector<int>& numbers);
 
+  // Gives the process descriptors, by making its main thread receive them (SCM_RIGHTS): what it
+  // refers to by `number` is then the same open socket as `fd` here. A call that it was stopped in,
+  // and that goes on after the stop, finds the new ones. All of them with all their watches or,
+  // with an error, none. For the time it has a page of memory and up to three descriptors more.
+  //
+  // EEXIST: a number is in use. EINVAL: one is negative, or there twice. EBADF, EMFILE: its
+  // RLIMIT_NOFILE does not allow it, or an epoll instance of a watch is not there. ENOTSUP, and
+  // when the caller is killed: as for close().
+  Result<void> place(std::span<const PlacedDescriptor> descriptors);
+
  private:
   struct Guardian {
     pid_t pid = -1;
@@ -142,6 +182,8 @@ class StoppedProcess {
   };
   StoppedProcess(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
   Result<void> stop_now(const StopOptions& options);
+  // Whether calls can be made in it.
+  Result<void> can_call() const;
   // The descriptor that the stop is undone by; -1: nothing is to be undone.
   int undo_fd() const;
 
