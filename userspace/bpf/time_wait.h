@@ -32,13 +32,13 @@ struct time_wait_record {
   __u32 flow_label;
   __u32 snd_nxt;
   __u32 rcv_nxt;
-  __u32 rcv_wnd; /* bytes */
-  __u32 tx_delay; /* microseconds */
+  __u32 rcv_wnd;   /* bytes */
+  __u32 tx_delay;  /* microseconds */
   __u32 timestamp; /* that an answer would carry now */
   __u32 ts_recent;
   __u32 ts_recent_age; /* seconds */
   __u32 oow_age;       /* ticks */
-  __u32 timer_left; /* ticks, signed: less than 1 when it is due */
+  __u32 timer_left;    /* ticks, signed: less than 1 when it is due */
   __u16 local_port;
   __u16 peer_port;
   __u16 family;

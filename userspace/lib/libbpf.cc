@@ -32,6 +32,8 @@ namespace sockrepair::internal {
 namespace {
 
 constexpr char kLibrary[] = "libbpf.so.1";
+constexpr char kRights[] =
+    "BPF takes CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the first user namespace";
 constexpr char kKernelTypes[] = "/sys/kernel/btf/vmlinux";
 
 // The functions of the library that are used.
@@ -99,14 +101,14 @@ Result<void> check_rights() {
   };
   for (const Right& right : {Right{CAP_BPF, "CAP_BPF"}, Right{CAP_PERFMON, "CAP_PERFMON"}}) {
     if (has(right.capability)) continue;
-    return Error{EPERM, std::string("BPF takes CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; ") +
-                            right.name + " is not among the effective capabilities"};
+    return Error{EPERM, std::string(kRights) + "; " + right.name +
+                            " is not among the effective capabilities"};
   }
   return {};
 }
 
 // What the library says while an object of this class lives goes into it, if this thread made it
-// say so, line by line: the last warning is what matters.
+// say so: the first warning, of which the others are consequences.
 class Listener {
  public:
   explicit Listener(const Library& library) : library_(library) {
@@ -126,7 +128,7 @@ class Listener {
  private:
   static int print(libbpf_print_level level, const char* format, va_list arguments) {
     if (!listening_) return before_ == nullptr ? 0 : before_(level, format, arguments);
-    if (level != LIBBPF_WARN) return 0;
+    if (level != LIBBPF_WARN || !heard_.empty()) return 0;
     std::array<char, 512> line{};
     const int length = vsnprintf(line.data(), line.size(), format, arguments);
     if (length > 0) heard_ = line.data();
@@ -145,9 +147,9 @@ thread_local std::string Listener::heard_;
 thread_local bool Listener::listening_ = false;
 libbpf_print_fn_t Listener::before_ = nullptr;
 
-Error failure(int code, const char* call) {
+Error failure(int code, const char* what) {
   const std::string& heard = Listener::heard();
-  return Error{code, std::string(call) + (heard.empty() ? "" : ": " + heard)};
+  return Error{code, std::string(what) + (heard.empty() ? "" : ": " + heard)};
 }
 
 Result<std::vector<std::uint8_t>> read_all(const Fd& fd) {
@@ -172,6 +174,7 @@ Result<std::vector<std::uint8_t>> run(const Library& library, std::span<const st
   bpf_program* program = library.find_program_by_name(object.get(), name);
   if (program == nullptr) return failure(ENOENT, name);
   if (const int error = library.object_load(object.get()); error != 0) {
+    if (error == -EPERM) return Error{EPERM, std::string(kRights) + "; bpf(2) refuses it"};
     // What it finds missing in the kernel's types: an iterator, a helper, a structure.
     const bool lacks = error == -ESRCH || error == -EINVAL;
     return failure(lacks ? EOPNOTSUPP : -error, "bpf_object__load()");

@@ -16,7 +16,7 @@ namespace sockrepair::internal {
 // libbpf is loaded when this is first called, so that who does not call it needs none. One thread
 // at a time is in it; the others wait.
 //
-// ELIBACC, EPERM, EOPNOTSUPP: as of find_tcp_time_wait(). Others with what libbpf says last.
+// ELIBACC, EPERM, EOPNOTSUPP: as of find_tcp_time_wait(). Others with what libbpf says first.
 Result<std::vector<std::uint8_t>> run_bpf_iterator(std::span<const std::uint8_t> object,
                                                    const char* program);
 

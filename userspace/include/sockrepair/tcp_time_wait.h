@@ -174,6 +174,7 @@ struct PreparedTimeWait {
 //   * ENODEV: `device`, which is looked for by its name.
 Result<PreparedTimeWait> prepare_tcp_time_wait(const TcpTimeWait& connection,
                                                const TimeWaitRestoreOptions& options = {});
+// ENOBUFS: there are net.ipv4.tcp_max_tw_buckets already. After an error nothing is left.
 Result<void> begin_tcp_time_wait(PreparedTimeWait prepared);
 
 // Both parts at once.

@@ -193,6 +193,20 @@ TEST(TimeWaitPreparedTest, LeavesNothingIfItDoesNotBegin) {
   }
 }
 
+TEST(TimeWaitPreparedTest, LeavesNothingIfThereAreTooMany) {
+  SKIP_UNLESS_RESTORABLE();
+  ASSERT_OK_AND_ASSIGN(World world, World::create());
+  ASSERT_OK_AND_ASSIGN(Pair pair, world.connect(kFamilies[0], Opener::kPeer));
+  ASSERT_THAT(close_ours(world, pair, End::kKnown), IsOk());
+  ASSERT_OK_AND_ASSIGN(TcpTimeWait found, the_only_one(world));
+  ASSERT_THAT(world.move(), IsOk());
+  ASSERT_THAT(world.ours().sysctl("ipv4.tcp_max_tw_buckets", "0"), IsOk());
+  ASSERT_OK_AND_ASSIGN(std::uint64_t sent, world.segments_sent());
+  EXPECT_THAT(world.ours().run([&] { return restore_tcp_time_wait(found); }), FailsWith(ENOBUFS));
+  EXPECT_THAT(remembered(world), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(world.segments_sent(), IsOkAndHolds(sent));
+}
+
 TEST(TimeWaitPreparedTest, TakesThePlaceOfItselfButOfNothingElse) {
   SKIP_UNLESS_RESTORABLE();
   ASSERT_OK_AND_ASSIGN(World world, World::create());

@@ -205,7 +205,7 @@ TEST(TimeWaitRightsTest, SaysWhichIsMissing) {
     return found ? Result<void>() : found.error();
   };
   EXPECT_THAT(without_capabilities(find), FailsWith(EPERM, HasSubstr("CAP_BPF")));
-  EXPECT_THAT(in_user_namespace(find), FailsWith(EPERM));
+  EXPECT_THAT(in_user_namespace(find), FailsWith(EPERM, HasSubstr("in the first user namespace")));
   TcpTimeWait nobody;
   EXPECT_THAT(without_capabilities([&]() -> Result<void> {
                 Result<std::size_t> ended = end_tcp_time_wait(std::span(&nobody, 1));
