@@ -293,7 +293,6 @@ Result<void> add_tcp_ao_keys(int fd, int domain, std::span<const TcpAoKey> keys,
     Result<AddedKey> added = added_key(fd, domain, key, interfaces);
     if (!added) return refuse(added.error().code, "ao, key " + key.name(), added.error().what);
     Result<void> set = sys::setsockopt(fd, SOL_TCP, TCP_AO_ADD_KEY, *added);
-    explicit_bzero(added->key, sizeof(added->key));
     if (set) continue;
     return set.error().code == ENOPROTOOPT ? no_tcp_ao() : refused_key(key, set.error());
   }

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "sockrepair/syscall.h"
+#include "tcp_ao.h"
 #include "tool_fixture.h"
 #include "try.h"
 #include "util/param_name.h"
@@ -498,6 +499,78 @@ TEST_F(TcpGroupTest, KeepsItsOrder) {
   ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
   ASSERT_THAT(run({"dump", "--pid", std::to_string(program.pid()), "-o", image()}), Exited(0));
   EXPECT_THAT(ranks(), ElementsAre(1, 3, 0, 2));
+}
+
+// A process with a connection to itself that is signed with a key of TCP-AO.
+class TcpSignedTest : public ToolFixture {
+ protected:
+  static constexpr char kSecret[] = "between us";
+  static constexpr char kSecretInHex[] = "6265747765656e207573";
+
+  // With the key, for every peer.
+  static Result<Fd> keyed() {
+    SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
+    TcpAoKey key;
+    key.sndid = key.rcvid = 9;
+    key.maclen = 12;
+    key.algorithm = "hmac(sha1)";
+    key.key.assign(std::begin(kSecret), std::end(kSecret) - 1);
+    const std::vector<TcpAoKey> keys = {key};
+    SOCKREPAIR_TRY(internal::add_tcp_ao_keys(fd.get(), AF_INET, keys, {}));
+    return fd;
+  }
+
+  void SetUp() override {
+    ToolFixture::SetUp();
+    if (HasFatalFailure()) return;
+    if (Result<Fd> fd = keyed(); !fd) GTEST_SKIP() << fd.error().describe();
+    start([](const Line& line) {
+      Fd listener = keyed().value();
+      Fd client = keyed().value();
+      const SocketAddress name(local(kPort), AF_INET);
+      if (sys::bind(listener.get(), name) && ::listen(listener.get(), 1) == 0 &&
+          sys::connect(client.get(), name)) {
+        hold_as(Fd(::accept(listener.get(), nullptr, nullptr)), kOwnServer);
+        hold_as(std::move(client), kOwnClient);
+        hold_as(std::move(listener), kFirst);
+        line.say("ready");
+      }
+      line.wait_for_end();
+    });
+  }
+};
+
+TEST_F(TcpSignedTest, KeysAreCarriedAndNotShown) {
+  ASSERT_THAT(dump({"--kill"}), Exited(0));
+  struct stat status {};
+  ASSERT_EQ(::stat(image().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+  for (const std::vector<std::string>& how :
+       {std::vector<std::string>{"show", image()}, {"show", "--json", image()}}) {
+    ASSERT_OK_AND_ASSIGN(Ran shown, run(how));
+    EXPECT_THAT(shown.out, AllOf(HasSubstr("hmac(sha1)"), Not(HasSubstr(kSecret)),
+                                 Not(HasSubstr(kSecretInHex))));
+  }
+  for (const Json& socket : sockets())
+    EXPECT_EQ(socket["ao"]["keys"][0]["key_bytes"], sizeof(kSecret) - 1);
+
+  ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+  ASSERT_OK_AND_ASSIGN(Fd client, program.take(kOwnClient));
+  ASSERT_OK_AND_ASSIGN(Fd server, program.take(kOwnServer));
+  expect_alive(client, server);
+  for (const Fd* fd : {&client, &server}) {
+    ASSERT_OK_AND_ASSIGN(std::optional<TcpAo> ao, internal::read_tcp_ao(fd->get()));
+    ASSERT_TRUE(ao);
+    EXPECT_EQ(ao->counters.bad + ao->counters.key_not_found + ao->counters.required, 0u);
+  }
+}
+
+TEST_F(TcpSignedTest, KeysGoToNobodyElse) {
+  Fd file(::open(image().c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  ASSERT_EQ(::fchmod(file.get(), 0644), 0);
+  ASSERT_OK_AND_ASSIGN(Running running, begin({"dump", "--pid", pid(), "-o", "-"}, file));
+  EXPECT_THAT(running.wait(), FailedWith(1, HasSubstr("mode 0644, must be 0600")));
+  EXPECT_THAT(target_->wait_for_state('S'), IsOk());
 }
 
 TEST_F(TcpToolTest, DetachedOnesAreListed) {

@@ -79,10 +79,11 @@ std::vector<TcpAoKey> one_key(const char* algorithm, std::uint8_t maclen) {
   return {key(7, algorithm, maclen)};
 }
 
-// We sign with the first and ask for the second.
+// We sign with the first and ask for the second, which is for the default VRF only.
 std::vector<TcpAoKey> two_keys() {
   std::vector<TcpAoKey> keys = {key(1, "hmac(sha1)", 12), key(2, "cmac(aes128)", 16)};
   keys[0].current = keys[1].next = true;
+  keys[1].ifindex = 0;
   return keys;
 }
 
