@@ -2118,6 +2118,8 @@ TEST_F(time_wait, entry)
 	EXPECT_EQ(TIME_WAIT, find_entry(&self->image, &left_ms));
 	EXPECT_EQ(-ETIMEDOUT, next_segment(raw, &self->image, 0, &segment));
 	close(raw);
+	/* It has its port for itself, as the socket had not in repair mode. */
+	EXPECT_EQ(-EADDRINUSE, listen_at(&self->image.local));
 }
 
 /* The peer's FIN comes again: it is acknowledged, with the timestamps of the
