@@ -7,12 +7,14 @@
 //   bench_tcp begin
 //   system calls of one connection, nothing in its queues ...
 //   ...
-//   bench_tcp json {"calls": [...], "times": [...], "locks": [...]}
+//   bench_tcp json {"calls": [...], "batch_calls": [...], "memory": [...], "times": [...],
+//                   "locks": [...]}
 //   bench_tcp end
 //
 // The library moves a whole socket: its options, how it came to its name, what it would lose. The
 // other way moves nothing of that. So calls are counted by what they are for, and the connection
-// alone is measured as well: the library's calls for it, and no others.
+// alone is measured as well: the library's calls for it, and no others. The library moves sockets
+// one by one, and all in a batch, with io_uring and without.
 //
 // Times are medians over rounds in which each way moves the same sockets once; in the end all bytes
 // have to be there at both ends. Needs root.
@@ -43,6 +45,7 @@
 #include <vector>
 
 #include "plain_repair.h"
+#include "sockrepair/batch.h"
 #include "sockrepair/connection_lock.h"
 #include "sockrepair/syscall.h"
 #include "sockrepair/tcp_socket.h"
@@ -87,6 +90,8 @@ constexpr Load kLoads[] = {
     {1, kQueue, 21}, {10, kQueue, 9}, {100, kQueue, 3}, {1000, kQueue, 1},
 };
 constexpr std::size_t kLocks[] = {1, 10, 100, 1000, 10000};
+constexpr std::size_t kBatches[] = {1, 10, 100, 1000};
+constexpr std::size_t kMemoryOf[] = {100, 1000, 10000};
 
 // --- connections ---
 
@@ -178,6 +183,16 @@ class Way {
   virtual Fd restore(std::size_t index) = 0;
   virtual void resume(const Fd& fd, std::size_t index) = 0;
   virtual void forget() = 0;
+
+  // All of them; repair mode ends with the restore.
+  virtual void dump_all(const std::vector<Pair>& pairs) {
+    begin(pairs);
+    for (const Pair& pair : pairs) dump(pair);
+  }
+  virtual void restore_all(std::vector<Pair>& pairs) {
+    for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].ours = restore(i);
+    for (std::size_t i = 0; i < pairs.size(); ++i) resume(pairs[i].ours, i);
+  }
 };
 
 // The library, and its value.
@@ -223,6 +238,47 @@ class Library : public Way {
   bool control_block_;
   std::optional<TcpSurvey> survey_;
   std::vector<TcpSocket> dumped_;
+};
+
+// The library again, all sockets in one call.
+class LibraryBatch : public Way {
+ public:
+  explicit LibraryBatch(bool io_uring) : io_uring_(io_uring) {}
+  const char* name() const override {
+    return io_uring_ ? "library, batch, io_uring" : "library, batch";
+  }
+  void dump_all(const std::vector<Pair>& pairs) override {
+    std::vector<int> fds;
+    for (const Pair& pair : pairs) fds.push_back(pair.ours.get());
+    DumpBatchOptions options;
+    options.io_uring = io_uring_;
+    options.tcp.leave_in_repair = true;
+    must(dump_sockets(fds, options, [&](std::size_t, Result<AnySocket> socket) {
+      dumped_.push_back(must(std::move(socket)));
+      return Result<void>();
+    }));
+  }
+  void restore_all(std::vector<Pair>& pairs) override {
+    RestoreBatchOptions options;
+    options.io_uring = io_uring_;
+    options.tcp.segments_dropped = true;
+    options.tcp.congestion = TcpCongestion::kWhole;
+    must(restore_sockets(dumped_, options, [&](std::size_t index, Result<RestoredTcpSocket> made) {
+      pairs[index].ours = must(std::move(made)).fd;
+      return Result<void>();
+    }));
+  }
+  void dump(const Pair&) override { fail("not one by one"); }
+  Fd restore(std::size_t) override { fail("not one by one"); }
+  void resume(const Fd&, std::size_t) override { fail("not one by one"); }
+  void forget() override {
+    dumped_.clear();
+    dumped_.shrink_to_fit();
+  }
+
+ private:
+  bool io_uring_;
+  std::vector<AnySocket> dumped_;
 };
 
 // The library's calls for the connection and no others: what TCP_REPAIR_CB makes of the way below.
@@ -335,6 +391,14 @@ std::vector<std::unique_ptr<Way>> all_ways() {
   return ways;
 }
 
+// The ways that take them all at once.
+std::vector<std::unique_ptr<Way>> batch_ways() {
+  std::vector<std::unique_ptr<Way>> ways;
+  ways.push_back(std::make_unique<LibraryBatch>(false));
+  ways.push_back(std::make_unique<LibraryBatch>(true));
+  return ways;
+}
+
 // --- system calls ---
 
 constexpr int kConnectionOptions[] = {
@@ -363,15 +427,28 @@ bool is_for_connection(const SystemCall& call) {
   }
 }
 
+constexpr int kQueueOptions[] = {TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ};
+
+// Whether it is one of those that say where the queues begin and end, and so belong to them.
+bool is_for_queues(const SystemCall& call) {
+  return (call.number == SYS_getsockopt || call.number == SYS_setsockopt) &&
+         call.arguments[1] == IPPROTO_TCP &&
+         std::find(std::begin(kQueueOptions), std::end(kQueueOptions),
+                   static_cast<int>(call.arguments[2])) != std::end(kQueueOptions);
+}
+
 struct Calls {
   int connection = 0;
+  int queues = 0;  // of these
   int other = 0;
 };
 
 Calls count(const std::function<void()>& function) {
   Calls calls;
-  for (const SystemCall& call : trace(function))
+  for (const SystemCall& call : trace(function)) {
     ++(is_for_connection(call) ? calls.connection : calls.other);
+    if (is_for_queues(call)) ++calls.queues;
+  }
   return calls;
 }
 
@@ -416,6 +493,47 @@ const char* verdict(bool met) {
   return met ? "met" : "MISSED";
 }
 
+json of_calls(const Calls& calls) {
+  return {
+      {"connection", calls.connection}, {"of_these_queues", calls.queues}, {"other", calls.other}};
+}
+
+// All calls, for whatever, of many sockets, by way of their number.
+json compare_batch_calls() {
+  printf("system calls a socket, of so many in one batch, all in all\n");
+  printf("  %-36s %6s %10s %10s\n", "", "of", "dump", "restore");
+  json rows = json::array();
+  for (const auto& way : batch_ways()) {
+    for (std::size_t sockets : kBatches) {
+      std::vector<Pair> pairs = connect_all(sockets);
+      const auto traced = [&](const std::function<void()>& function) {
+        return static_cast<double>(trace(function).size()) / static_cast<double>(sockets);
+      };
+      const double dump = traced([&] { way->dump_all(pairs); });
+      // That was another process, which has left them in repair mode.
+      for (const Pair& pair : pairs) must(internal::leave_repair(pair.ours.get(), false));
+      way->dump_all(pairs);
+      for (Pair& pair : pairs) pair.ours.reset();
+      const double restore = traced([&] {
+                               way->restore_all(pairs);
+                               for (Pair& pair : pairs)
+                                 must(internal::enter_repair(pair.ours.get()));
+                             }) -
+                             1;
+      way->restore_all(pairs);
+      for (Pair& pair : pairs) {
+        close_silently(std::move(pair.ours));
+        close_silently(std::move(pair.peers));
+      }
+      way->forget();
+      printf("  %-36s %6zu %10.1f %10.1f\n", way->name(), sockets, dump, restore);
+      rows.push_back(
+          {{"way", way->name()}, {"sockets", sockets}, {"dump", dump}, {"restore", restore}});
+    }
+  }
+  return rows;
+}
+
 json compare_calls() {
   std::vector<Pair> pairs = connect_all(1);
   ConnectionLock peers = fill_queues(pairs, 0);
@@ -429,13 +547,15 @@ json compare_calls() {
     printf("  %-36s %6d (%3d) %6d (%3d)\n", row.way.c_str(), row.dump.connection + row.dump.other,
            row.dump.other, row.restore.connection + row.restore.other, row.restore.other);
     rows.push_back(
-        {{"way", row.way},
-         {"dump", {{"connection", row.dump.connection}, {"other", row.dump.other}}},
-         {"restore", {{"connection", row.restore.connection}, {"other", row.restore.other}}}});
-    if (row.way == ConnectionAlone().name())
-      printf("  goal of at most %d and %d: %s, %s\n", kDumpGoal, kRestoreGoal,
-             verdict(row.dump.connection <= kDumpGoal),
-             verdict(row.restore.connection <= kRestoreGoal));
+        {{"way", row.way}, {"dump", of_calls(row.dump)}, {"restore", of_calls(row.restore)}});
+    if (row.way != ConnectionAlone().name()) continue;
+    for (bool with_queues : {false, true}) {
+      const int dump = row.dump.connection - (with_queues ? 0 : row.dump.queues);
+      const int restore = row.restore.connection - (with_queues ? 0 : row.restore.queues);
+      printf("  %-36s %6d %12d    goal of at most %d and %d: %s, %s\n",
+             with_queues ? "  with its empty queues" : "  beside its queues", dump, restore,
+             kDumpGoal, kRestoreGoal, verdict(dump <= kDumpGoal), verdict(restore <= kRestoreGoal));
+    }
   }
   return rows;
 }
@@ -456,26 +576,17 @@ std::size_t heap() {
 void move_once(Way& way, std::vector<Pair>& pairs, Times& times) {
   const double count = static_cast<double>(pairs.size());
   const std::size_t before = heap();
-  times.dump.push_back(microseconds([&] {
-                         way.begin(pairs);
-                         for (const Pair& pair : pairs) way.dump(pair);
-                       }) /
-                       count);
+  times.dump.push_back(microseconds([&] { way.dump_all(pairs); }) / count);
   times.memory = (heap() - before) / pairs.size();
   for (Pair& pair : pairs) pair.ours.reset();
-  times.restore.push_back(microseconds([&] {
-                            for (std::size_t i = 0; i < pairs.size(); ++i)
-                              pairs[i].ours = way.restore(i);
-                            for (std::size_t i = 0; i < pairs.size(); ++i)
-                              way.resume(pairs[i].ours, i);
-                          }) /
-                          count);
+  times.restore.push_back(microseconds([&] { way.restore_all(pairs); }) / count);
   way.forget();
 }
 
 json compare_times(const Load& load) {
   std::vector<Pair> pairs = connect_all(load.sockets);
   std::vector<std::unique_ptr<Way>> ways = all_ways();
+  for (std::unique_ptr<Way>& way : batch_ways()) ways.push_back(std::move(way));
   std::vector<Times> times(ways.size());
   {
     ConnectionLock peers = fill_queues(pairs, load.bytes);
@@ -486,7 +597,7 @@ json compare_times(const Load& load) {
     for (int round = 0; round < load.rounds; ++round)
       for (std::size_t i = 0; i < ways.size(); ++i) move_once(*ways[i], pairs, times[i]);
   }
-  // Four ways later, the connections are what they were.
+  // All these ways later, the connections are what they were.
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     if (load.bytes == 0) send_all(pairs[i].peers, bytes_of(i, 1));
     receive_all(pairs[i].ours, bytes_of(i, std::max<std::size_t>(load.bytes, 1)));
@@ -511,15 +622,55 @@ json compare_times(const Load& load) {
                     {"restore_us", restore},
                     {"memory", times[i].memory}});
   }
-  if (has_control_block()) {
-    const double of_dump = median(times[1].dump) / median(times[0].dump);
-    const double of_restore = median(times[1].restore) / median(times[0].restore);
+  for (std::size_t i = 1; i < ways.size(); ++i) {
+    const double of_dump = median(times[i].dump) / median(times[0].dump);
+    const double of_restore = median(times[i].restore) / median(times[0].restore);
     printf("  %s, of the time of one value a call: %.2f, %.2f; goal of a third: %s, %s\n",
-           ways[1]->name(), of_dump, of_restore, verdict(of_dump <= kTimeGoal),
+           ways[i]->name(), of_dump, of_restore, verdict(of_dump <= kTimeGoal),
            verdict(of_restore <= kTimeGoal));
   }
   return {
       {"sockets", load.sockets}, {"bytes", load.bytes}, {"rounds", load.rounds}, {"ways", rows}};
+}
+
+// --- memory ---
+
+// A line of /proc/self/status, KiB.
+std::size_t status_of(const std::string& name) {
+  std::ifstream file("/proc/self/status");
+  std::string line;
+  while (std::getline(file, line))
+    if (line.rfind(name + ":", 0) == 0) return std::stoul(line.substr(name.size() + 1));
+  fail("/proc/self/status has no " + name);
+}
+
+// What a batch takes beside the values, which nobody keeps here.
+json measure_memory(std::size_t descriptors) {
+  printf("memory of a dump in a batch whose values are not kept, KiB at most\n");
+  printf("  %6s %10s %14s\n", "of", "memory", "bytes a socket");
+  json rows = json::array();
+  for (std::size_t sockets : kMemoryOf) {
+    if (2 * sockets + 16 > descriptors) continue;
+    std::vector<Pair> pairs = connect_all(sockets);
+    std::vector<int> fds;
+    for (const Pair& pair : pairs) fds.push_back(pair.ours.get());
+    ::malloc_trim(0);
+    std::ofstream("/proc/self/clear_refs") << "5\n";  // the peak begins anew
+    const std::size_t before = status_of("VmRSS");
+    must(dump_sockets(fds, {}, [](std::size_t, Result<AnySocket> socket) {
+      must(std::move(socket));
+      return Result<void>();
+    }));
+    const std::size_t peak = status_of("VmHWM");
+    const std::size_t taken = peak > before ? peak - before : 0;
+    printf("  %6zu %10zu %14zu\n", sockets, taken, (taken << 10) / sockets);
+    rows.push_back({{"sockets", sockets}, {"peak_kib", taken}});
+    for (Pair& pair : pairs) {
+      close_silently(std::move(pair.ours));
+      close_silently(std::move(pair.peers));
+    }
+  }
+  return rows;
 }
 
 // --- locks ---
@@ -582,6 +733,8 @@ int run(std::size_t descriptors) {
   if (!has_control_block()) printf("this kernel has no TCP_REPAIR_CB\n");
   json all;
   all["calls"] = compare_calls();
+  all["batch_calls"] = compare_batch_calls();
+  all["memory"] = measure_memory(descriptors);
   all["locks"] = measure_all_locks();
   for (const Load& load : kLoads) {
     if (2 * load.sockets + 16 > descriptors)

@@ -29,6 +29,7 @@ struct Influence {
 };
 constexpr Influence kInfluences[] = {
     {{SOL_SOCKET, SO_RCVBUF}, {SOL_SOCKET, SO_BUF_LOCK}},
+    {{SOL_SOCKET, SO_RCVBUF}, {SOL_TCP, TCP_WINDOW_CLAMP}},
     {{SOL_SOCKET, SO_SNDBUF}, {SOL_SOCKET, SO_BUF_LOCK}},
     {{SOL_SOCKET, SO_RCVLOWAT}, {SOL_SOCKET, SO_RCVBUF}},
     {{SOL_SOCKET, SO_RCVLOWAT}, {SOL_TCP, TCP_WINDOW_CLAMP}},
@@ -47,11 +48,29 @@ constexpr Name kGroups[][6] = {
      {SOL_SOCKET, SO_TIMESTAMPNS_NEW}},
 };
 
+// Of each row, those that it has influence on, and itself.
+std::vector<std::vector<std::size_t>> all_influences() {
+  std::vector<std::vector<std::size_t>> all;
+  for (const SocketOption& row : socket_options()) {
+    all.emplace_back();
+    for (const SocketOption& other : socket_options())
+      if (&other == &row || has_influence(row, other)) all.back().push_back(index_of(other));
+  }
+  return all;
+}
+
+}  // namespace
+
 std::size_t index_of(const SocketOption& row) {
   return static_cast<std::size_t>(&row - socket_options().data());
 }
 
-}  // namespace
+OptionIndex::OptionIndex(std::span<const OptionValue> values)
+    : rows_(socket_options().size(), nullptr) {
+  for (const OptionValue& option : values)
+    if (const SocketOption* row = find_socket_option(option.level, option.name))
+      rows_[index_of(*row)] = &option.value;
+}
 
 bool has_influence(const SocketOption& row, const SocketOption& other) {
   for (const Influence& one : kInfluences)
@@ -107,6 +126,12 @@ OptionReadResult OptionState::current(const SocketOption& row) const {
   return fresh_->of(row);
 }
 
+bool OptionState::is_known_to_be(const SocketOption& row, const OptionBytes& value) const {
+  if (changed_[index_of(row)] || !kind_.has(row)) return false;
+  const OptionReadResult& fresh = fresh_->of(row);
+  return fresh && fresh->has_value() && **fresh == value;
+}
+
 std::optional<OptionBytes> OptionState::known(int level, int name) const {
   const SocketOption* row = find_socket_option(level, name);
   if (row == nullptr || changed_[index_of(*row)] || !kind_.has(*row)) return std::nullopt;
@@ -115,10 +140,8 @@ std::optional<OptionBytes> OptionState::known(int level, int name) const {
 }
 
 void OptionState::written(const SocketOption& row) {
-  for (const SocketOption& other : socket_options()) {
-    if (&other == &row || has_influence(row, other))
-      changed_[index_of(other)] = in_doubt_[index_of(other)] = true;
-  }
+  static const std::vector<std::vector<std::size_t>> influences = all_influences();
+  for (std::size_t other : influences[index_of(row)]) changed_[other] = in_doubt_[other] = true;
 }
 
 void OptionState::connected() {

@@ -51,6 +51,21 @@ class FreshOptions {
   std::vector<std::optional<OptionReadResult>> rows_;  // as in socket_options()
 };
 
+// The place of a row in socket_options().
+std::size_t index_of(const SocketOption& row);
+
+// Finds values by their rows. Has no more than pointers to `values`.
+class OptionIndex {
+ public:
+  explicit OptionIndex(std::span<const OptionValue> values);
+
+  // nullptr: there is none.
+  const OptionBytes* of(const SocketOption& row) const { return rows_[index_of(row)]; }
+
+ private:
+  std::vector<const OptionBytes*> rows_;
+};
+
 // Whether `other` can read differently after `row` was set.
 bool has_influence(const SocketOption& row, const SocketOption& other);
 
@@ -66,7 +81,9 @@ class OptionState {
 
   // The value that the row has now; asked for if nothing else tells.
   OptionReadResult current(const SocketOption& row) const;
-  // The same without asking; nothing: not known.
+  // Whether that is `value`, as far as it is known without asking.
+  bool is_known_to_be(const SocketOption& row, const OptionBytes& value) const;
+  // The value without asking; nothing: not known.
   std::optional<OptionBytes> known(int level, int name) const;
 
   // The row was set, also without success.
@@ -87,7 +104,7 @@ class OptionState {
 };
 
 // apply_socket_options() to this socket; `values` are checked.
-Result<std::vector<Loss>> apply_options(OptionState& state, std::span<const OptionValue> values,
+Result<std::vector<Loss>> apply_options(OptionState& state, const OptionIndex& values,
                                         const ApplyOptions& how);
 
 }  // namespace sockrepair::internal

@@ -8,6 +8,7 @@
 #include <netinet/udp.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "no_throw.h"
@@ -26,6 +27,7 @@ using internal::from_bytes;
 using internal::option_codec;
 using internal::OptionBytes;
 using internal::OptionCodec;
+using internal::OptionIndex;
 using internal::OptionReadResult;
 using internal::OptionState;
 using internal::SocketKind;
@@ -57,6 +59,20 @@ int number(std::span<const OptionValue> values, int level, int name) {
 Loss option_loss(const SocketOption& row, std::string what) {
   return Loss{"option " + row.full_name(), std::nullopt, std::move(what)};
 }
+
+// The rows by level and name, without memory that there might be none of.
+struct RowsByName {
+  std::array<const SocketOption*, 256> rows{};
+  std::size_t count = 0;
+
+  RowsByName() {
+    for (const SocketOption& row : socket_options())
+      if (count < rows.size()) rows[count++] = &row;
+    std::sort(rows.begin(), rows.begin() + count, [](const auto* a, const auto* b) {
+      return std::pair(a->level, a->name) < std::pair(b->level, b->name);
+    });
+  }
+};
 
 // The part of a traffic class that says whether there is congestion.
 constexpr int kEcnBits = 3;
@@ -131,7 +147,7 @@ bool all_zero(const OptionBytes& value) {
 // Brings one socket's options to what they are to be, and collects what it refuses.
 class Applier {
  public:
-  Applier(OptionState& state, std::span<const OptionValue> values, const ApplyOptions& options)
+  Applier(OptionState& state, const OptionIndex& values, const ApplyOptions& options)
       : state_(state), values_(values), options_(options) {}
 
   Result<std::vector<Loss>> run() {
@@ -149,7 +165,7 @@ class Applier {
       OptionMoment moment = row.moment_of(state_.kind().protocol);
       if (moment == OptionMoment::kNever) moment = OptionMoment::kBeforeBind;  // to be refused
       if (moment < options_.first || moment > options_.last) continue;
-      const OptionBytes* value = find_option_value(values_, row.level, row.name);
+      const OptionBytes* value = values_.of(row);
       if (value == nullptr || is_refused(row)) continue;
       SOCKREPAIR_TRY((this->*step)(row, *value));
     }
@@ -162,6 +178,8 @@ class Applier {
     if (!state_.kind().has(row))
       return refuse(row, value, EINVAL, "not on a socket of this protocol");
 
+    const bool refers = internal::interface_of(row.type, value).has_value();
+    if (!refers && state_.is_known_to_be(row, value)) return {};
     Result<OptionBytes> wanted = here(row, value);
     if (!wanted) return refuse(row, value, wanted.error().code, wanted.error().what);
 
@@ -230,7 +248,7 @@ class Applier {
   }
 
   OptionState& state_;
-  std::span<const OptionValue> values_;
+  const OptionIndex& values_;
   const ApplyOptions& options_;
   std::vector<Loss> losses_;
   std::vector<const SocketOption*> refused_;
@@ -265,7 +283,7 @@ Result<OptionsRead> read_options(int fd, const SocketKind& kind, const tcp_info*
   return read;
 }
 
-Result<std::vector<Loss>> apply_options(OptionState& state, std::span<const OptionValue> values,
+Result<std::vector<Loss>> apply_options(OptionState& state, const OptionIndex& values,
                                         const ApplyOptions& how) {
   return Applier(state, values, how).run();
 }
@@ -277,6 +295,7 @@ const OptionBytes* find_option_value(std::span<const OptionValue> values, int le
 }
 
 Result<void> check_option_values(std::span<const OptionValue> values) {
+  std::vector<bool> seen(socket_options().size(), false);
   for (const OptionValue& option : values) {
     const SocketOption* row = find_socket_option(option.level, option.name);
     if (row == nullptr || row->reading == OptionReading::kHidden) {
@@ -288,8 +307,8 @@ Result<void> check_option_values(std::span<const OptionValue> values) {
                                std::to_string(option.value.size()) +
                                " bytes that are not a value of it"};
     }
-    if (find_option_value(values, option.level, option.name) != &option.value)
-      return Error{EINVAL, "option " + row->full_name() + ": given twice"};
+    if (seen[index_of(*row)]) return Error{EINVAL, "option " + row->full_name() + ": given twice"};
+    seen[index_of(*row)] = true;
   }
   return {};
 }
@@ -305,9 +324,14 @@ std::string SocketOption::full_name() const {
 }
 
 const SocketOption* find_socket_option(int level, int name) {
-  for (const SocketOption& row : socket_options())
-    if (row.level == level && row.name == name) return &row;
-  return nullptr;
+  static const RowsByName sorted;
+  const auto end = sorted.rows.begin() + sorted.count;
+  const auto at = std::lower_bound(sorted.rows.begin(), end, std::pair(level, name),
+                                   [](const SocketOption* row, const std::pair<int, int>& wanted) {
+                                     return std::pair(row->level, row->name) < wanted;
+                                   });
+  const bool found = at != end && (*at)->level == level && (*at)->name == name;
+  return found ? *at : nullptr;
 }
 
 std::string OptionValue::describe() const {
@@ -332,7 +356,7 @@ Result<std::vector<Loss>> apply_socket_options(int fd, std::span<const OptionVal
     SOCKREPAIR_TRY(internal::check_option_values(values));
     SOCKREPAIR_TRY_ASSIGN(SocketKind kind, SocketKind::of(fd));
     OptionState state(fd, kind, nullptr);
-    return internal::apply_options(state, values, options);
+    return internal::apply_options(state, OptionIndex(values), options);
   });
 }
 

@@ -203,6 +203,7 @@ class Restorer {
     int type = SOCK_STREAM | (socket_.nonblocking ? SOCK_NONBLOCK : 0);
     SOCKREPAIR_TRY_ASSIGN(restored_.fd, sys::socket(socket_.domain, type, IPPROTO_TCP));
     fd_ = restored_.fd.get();
+    wanted_.emplace(socket_.options);
     option_state_.emplace(fd_, internal::SocketKind{socket_.domain, SOCK_STREAM, IPPROTO_TCP},
                           here_ == nullptr ? nullptr : &here_->fresh);
 
@@ -226,7 +227,7 @@ class Restorer {
     how.last = last;
     how.interfaces = socket_.interfaces;
     SOCKREPAIR_TRY_ASSIGN(std::vector<Loss> losses,
-                          internal::apply_options(*option_state_, socket_.options, how));
+                          internal::apply_options(*option_state_, *wanted_, how));
     internal::append(restored_.losses, std::move(losses));
     return {};
   }
@@ -568,6 +569,7 @@ class Restorer {
   const TcpSocket& socket_;
   const TcpRestoreOptions& options_;
   const internal::Surroundings* here_;
+  std::optional<internal::OptionIndex> wanted_;
   std::optional<internal::OptionState> option_state_;
   RestoredTcpSocket restored_;
   int fd_ = -1;

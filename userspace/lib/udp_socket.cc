@@ -353,6 +353,7 @@ class Restorer {
     int type = SOCK_DGRAM | (socket_.nonblocking ? SOCK_NONBLOCK : 0);
     SOCKREPAIR_TRY_ASSIGN(restored_.fd, sys::socket(socket_.domain, type, IPPROTO_UDP));
     fd_ = restored_.fd.get();
+    wanted_.emplace(socket_.options);
     option_state_.emplace(fd_, internal::SocketKind{socket_.domain, SOCK_DGRAM, IPPROTO_UDP},
                           fresh_);
 
@@ -380,7 +381,7 @@ class Restorer {
     how.first = how.last = moment;
     how.interfaces = socket_.interfaces;
     SOCKREPAIR_TRY_ASSIGN(std::vector<Loss> losses,
-                          internal::apply_options(*option_state_, socket_.options, how));
+                          internal::apply_options(*option_state_, *wanted_, how));
     append(restored_.losses, std::move(losses));
     return {};
   }
@@ -544,6 +545,7 @@ class Restorer {
   const UdpSocket& socket_;
   const UdpRestoreOptions& options_;
   const internal::FreshOptions* fresh_;
+  std::optional<internal::OptionIndex> wanted_;
   std::optional<internal::OptionState> option_state_;
   RestoredSocket restored_;
   int fd_ = -1;

@@ -29,7 +29,7 @@ constexpr std::uint16_t kGroupPort = 7001;
 constexpr std::uint16_t kPeerPort = 7002;
 constexpr std::uint16_t kUdpPort = 7003;
 constexpr std::uint16_t kDeafPort = 7010;
-constexpr int kConnections = 5;
+constexpr int kConnections = 4;
 
 IpAddress loopback(int domain) {
   return *IpAddress::parse(domain == AF_INET ? "127.0.0.1" : "::1");
