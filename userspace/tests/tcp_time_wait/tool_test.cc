@@ -111,6 +111,13 @@ class TimeWaitToolTest : public ToolFixture {
     return ports;
   }
 
+  // All that nftables has.
+  std::string rules() {
+    Result<Running> nft = ns_->run([] { return Running::start({"nft", "list", "ruleset"}); });
+    Result<Ran> ran = nft ? nft->wait() : nft.error();
+    return ran ? ran->out + ran->err : ran.error().describe();
+  }
+
   // A dump while `path`, a directory or a file, is hidden: an empty one is there instead.
   Result<Ran> dump_without(const std::string& path, bool directory) {
     Result<Ran> ran = Error{ECHILD, "a thread"};
@@ -147,6 +154,8 @@ TEST_F(TimeWaitToolTest, GoesAndComesBack) {
   EXPECT_THAT(dumped->err, Not(HasSubstr("time-wait"))) << "nothing of it is left behind";
   EXPECT_THAT(in_image(), ::testing::UnorderedElementsAre(kPort, kOther));
   EXPECT_THAT(here(), IsOkAndHolds(IsEmpty()));
+  // Nobody answers for them in between; that port has no other connection.
+  EXPECT_THAT(rules(), HasSubstr("127.0.0.1 . " + std::to_string(kOther)));
 
   ASSERT_RESTORED(restored, {"restore", image(), "--", "sleep", "1000"});
   ASSERT_OK_AND_ASSIGN(std::vector<TcpTimeWait> back, here());
