@@ -20,6 +20,7 @@
 #include "progress.h"
 #include "selection.h"
 #include "sock_diag.h"
+#include "sockrepair/batch.h"
 #include "sockrepair/image.h"
 #include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
@@ -109,10 +110,12 @@ class Dump {
   void end_time_waits();
   Result<void> keep_connections();
   Result<void> add_sockets(const Process& process);
-  Result<UdpSocket> read_udp(const Candidate& candidate);
+  void count(const UdpSocket& socket);
+  void count(const TcpSocket& socket);
   // Nothing where the kernel does not tell, which the dump of the socket then says.
   Result<const TcpSurvey*> survey_of(const Candidate& candidate);
-  Result<TcpSocket> read_tcp(const Candidate& candidate);
+  DumpBatchOptions batch_options() const;
+  Result<void> add_socket(const Process& process, const Candidate& candidate, AnySocket socket);
   // Of a TCP socket; also in SYN_SENT. Nothing where the kernel does not tell.
   Result<std::optional<Endpoint>> peer_of(const Candidate& candidate);
   Result<void> take_away(const Process& process, StoppedProcess& stopped);
@@ -139,15 +142,19 @@ class Dump {
   int status_ = kFailed;
 };
 
-Result<UdpSocket> Dump::read_udp(const Candidate& candidate) {
-  UdpDumpOptions options;
-  options.take_errors = goes_away();
-  SOCKREPAIR_TRY_ASSIGN(UdpSocket socket, dump_udp_socket(candidate.fd, options));
+void Dump::count(const UdpSocket& socket) {
   ++report_.udp_sockets;
   report_.waiting += socket.receive_queue.datagrams.size();
   report_.begun += socket.send_queue.has_value() ? 1 : 0;
-  lose_all(candidate, socket);
-  return socket;
+}
+
+void Dump::count(const TcpSocket& socket) {
+  ++report_.tcp_sockets;
+  report_.listeners += socket.state == TcpState::kListen ? 1 : 0;
+  if (!socket.connection) return;
+  ++report_.connections;
+  report_.received += socket.connection->receive_queue.size();
+  report_.sent += socket.connection->send_queue.size();
 }
 
 Result<const TcpSurvey*> Dump::survey_of(const Candidate& candidate) {
@@ -160,52 +167,59 @@ Result<const TcpSurvey*> Dump::survey_of(const Candidate& candidate) {
   return at->second ? &*at->second : nullptr;
 }
 
-Result<TcpSocket> Dump::read_tcp(const Candidate& candidate) {
-  TcpDumpOptions options;
-  options.leave_in_repair = goes_away() && takes_connections();
-  options.take_errors = goes_away();
-  options.accept_queue = goes_away() && !command_.drop_waiting ? Refusal::kFail : Refusal::kReport;
-  SOCKREPAIR_TRY_ASSIGN(options.survey, survey_of(candidate));
-  Result<TcpSocket> dumped = dump_tcp_socket(candidate.fd, options);
-  if (!dumped && dumped.error().code == EBUSY && options.accept_queue == Refusal::kFail)
-    return Error{EBUSY, dumped.error().what + "; --drop-waiting gives these up"};
-  if (!dumped) return dumped.error();
-  TcpSocket socket = *std::move(dumped);
-  if (!takes_connections()) socket = without_connection(socket);
-  ++report_.tcp_sockets;
-  report_.listeners += socket.state == TcpState::kListen ? 1 : 0;
-  if (socket.connection) {
-    ++report_.connections;
-    report_.received += socket.connection->receive_queue.size();
-    report_.sent += socket.connection->send_queue.size();
-  }
-  lose_all(candidate, socket);
-  return socket;
+DumpBatchOptions Dump::batch_options() const {
+  DumpBatchOptions options;
+  options.on_failure = OnFailure::kNone;
+  options.tcp.leave_in_repair = goes_away() && takes_connections();
+  options.tcp.take_errors = options.udp.take_errors = goes_away();
+  options.tcp.accept_queue =
+      goes_away() && !command_.drop_waiting ? Refusal::kFail : Refusal::kReport;
+  return options;
+}
+
+Result<void> Dump::add_socket(const Process& process, const Candidate& candidate,
+                              AnySocket socket) {
+  if (auto* tcp = std::get_if<TcpSocket>(&socket); tcp != nullptr && !takes_connections())
+    *tcp = without_connection(*tcp);
+  std::visit(
+      [&](const auto& one) {
+        count(one);
+        lose_all(candidate, one);
+      },
+      socket);
+  ImageSocket entry;
+  SOCKREPAIR_TRY_ASSIGN(entry.descriptors, descriptors_of(process, candidate.held));
+  entry.socket = std::move(socket);
+  return writer_->add(entry);
 }
 
 Result<void> Dump::add_sockets(const Process& process) {
   Progress progress("sockets", sockets_.size());
-  for (const Candidate& candidate : sockets_) {
-    SOCKREPAIR_TRY(check_signals());
-    auto named = [&](const Error& error) {
-      return Error{error.code, candidate.subject() + ": " + error.what};
-    };
-    ImageSocket entry;
-    SOCKREPAIR_TRY_ASSIGN(entry.descriptors, descriptors_of(process, candidate.held));
-    if (candidate.protocol == Protocol::kUdp) {
-      Result<UdpSocket> socket = read_udp(candidate);
-      if (!socket) return named(socket.error());
-      entry.socket = *std::move(socket);
-    } else {
-      Result<TcpSocket> socket = read_tcp(candidate);
-      if (!socket) return named(socket.error());
-      entry.socket = *std::move(socket);
-    }
-    Result<void> added = writer_->add(entry);
-    if (!added) return named(added.error());
+  std::vector<int> fds;
+  for (const Candidate& candidate : sockets_) fds.push_back(candidate.fd.get());
+  DumpBatchOptions options = batch_options();
+  options.progress = [&](std::size_t) {
     progress.advance();
-  }
-  return {};
+    return check_signals();
+  };
+  // The first one counts; what is dumped with it by the same call does not any more.
+  std::optional<Error> failure;
+  auto sink = [&](std::size_t index, Result<AnySocket> socket) -> Result<void> {
+    if (failure) return {};
+    const Candidate& candidate = sockets_[index];
+    Result<void> added =
+        socket ? add_socket(process, candidate, *std::move(socket)) : Result<void>(socket.error());
+    if (added) return {};
+    failure = Error{added.error().code, candidate.subject() + ": " + added.error().what};
+    // A listener's connections: it is for the user to decide what becomes of them.
+    if (!socket && failure->code == EBUSY && candidate.protocol == Protocol::kTcp &&
+        options.tcp.accept_queue == Refusal::kFail)
+      failure->what += "; --drop-waiting gives these up";
+    return *failure;
+  };
+  Result<BatchReport> done = dump_sockets(fds, options, sink);
+  if (failure) return *failure;
+  return done ? Result<void>() : done.error();
 }
 
 // A socket that others have, too, goes on existing, and keeps its address. A connection would then

@@ -19,6 +19,7 @@
 #include "netns.h"
 #include "open_image.h"
 #include "progress.h"
+#include "sockrepair/batch.h"
 #include "sockrepair/connection_lock.h"
 #include "sockrepair/tcp_socket.h"
 #include "sockrepair/tcp_time_wait.h"
@@ -34,7 +35,6 @@ struct Plan {
   std::set<std::uint64_t> namespaces;  // cookies
   std::set<int> numbers;
   std::size_t sockets = 0;
-  std::size_t last = 0;  // of these, those whose turn is the last
   // By cookie: what is to be locked while it is made.
   std::map<std::uint64_t, std::vector<FourTuple>> connections;
   // Connections that are over, made after all sockets.
@@ -43,25 +43,17 @@ struct Plan {
   std::vector<std::string> locks;
 };
 
-// When a socket is made. A listener is there before the connections of its port, which bind to it
-// in repair mode whatever there is; a listener would not, besides them. Those that share a port
-// otherwise are made in the order in which they were, so that each gets what it got.
-enum class Turn { kAlone, kInGroup, kConnection };
-
-Turn turn_of(const UdpSocket& socket) {
-  return socket.reuseport_rank.value_or(0) != 0 ? Turn::kInGroup : Turn::kAlone;
+// Whether it has a peer: --listen-only leaves it without, --connections-only takes nothing else.
+bool is_connection(const UdpSocket&) {
+  return false;
 }
-Turn turn_of(const TcpSocket& socket) {
-  if (socket.state != TcpState::kListen && socket.peer) return Turn::kConnection;
-  return socket.reuseport_rank.value_or(0) != 0 ? Turn::kInGroup : Turn::kAlone;
+bool is_connection(const TcpSocket& socket) {
+  return socket.state != TcpState::kListen && socket.peer.has_value();
 }
-Turn turn_of(const ImageSocket& entry) {
-  return std::visit([](const auto& socket) { return turn_of(socket); }, entry.socket);
+bool is_connection(const ImageSocket& entry) {
+  return std::visit([](const auto& socket) { return is_connection(socket); }, entry.socket);
 }
 
-std::optional<std::uint32_t> rank_of(const ImageSocket& entry) {
-  return std::visit([](const auto& socket) { return socket.reuseport_rank; }, entry.socket);
-}
 std::uint64_t netns_of(const ImageSocket& entry) {
   return std::visit([](const auto& socket) { return socket.netns_cookie; }, entry.socket);
 }
@@ -93,10 +85,9 @@ class Restore {
   Result<void> begin_time_waits();
   void end_time_waits();
   Result<void> resume(const std::vector<HandedSocket>& sockets);
-  Result<void> make(const ImageSocket& socket);
-  Result<RestoredSocket> make(const UdpSocket& socket);
-  Result<RestoredSocket> make(const TcpSocket& socket);
   TcpRestoreOptions tcp_options() const;
+
+  class Source;
 
   const RestoreCommand& command_;
   std::optional<ImageReader> reader_;
@@ -168,9 +159,9 @@ Result<std::optional<ImageSocket>> Restore::next_socket() {
     if (!entry) return std::optional<ImageSocket>();
     auto* socket = std::get_if<ImageSocket>(&*entry);
     if (socket == nullptr) continue;
-    const bool is_connection = turn_of(*socket) == Turn::kConnection;
-    if (command_.which == Which::kConnectionsOnly && !is_connection) continue;
-    if (command_.which == Which::kListenOnly && is_connection)
+    const bool connected = is_connection(*socket);
+    if (command_.which == Which::kConnectionsOnly && !connected) continue;
+    if (command_.which == Which::kListenOnly && connected)
       socket->socket = without_connection(std::get<TcpSocket>(socket->socket));
     // The library would do it for TCP; what is done here holds for the locks, too.
     std::visit(
@@ -205,8 +196,7 @@ Result<Plan> Restore::plan() {
     if (!socket) break;
     ++plan.sockets;
     plan.namespaces.insert(netns_of(*socket));
-    if (turn_of(*socket) == Turn::kConnection) {
-      ++plan.last;
+    if (is_connection(*socket)) {
       const auto& tcp = std::get<TcpSocket>(socket->socket);
       if (tcp.connection || tcp.state == TcpState::kSynSent)
         plan.connections[tcp.netns_cookie].push_back(tuple_of(tcp));
@@ -294,12 +284,6 @@ Result<void> Restore::lock(const Plan& plan) {
   return {};
 }
 
-Result<RestoredSocket> Restore::make(const UdpSocket& socket) {
-  UdpRestoreOptions options;
-  options.refusal = Refusal::kReport;
-  return restore_udp_socket(socket, options);
-}
-
 TcpRestoreOptions Restore::tcp_options() const {
   TcpRestoreOptions options = command_.tcp;
   options.refusal = Refusal::kReport;
@@ -308,76 +292,91 @@ TcpRestoreOptions Restore::tcp_options() const {
   return options;
 }
 
-Result<RestoredSocket> Restore::make(const TcpSocket& socket) {
-  SOCKREPAIR_TRY_ASSIGN(RestoredTcpSocket restored, restore_tcp_socket(socket, tcp_options()));
-  return RestoredSocket{std::move(restored.fd), std::move(restored.losses)};
-}
+// The sockets of the image that belong into one namespace, with what is to be said of each.
+class Restore::Source : public SocketSource {
+ public:
+  struct Description {
+    std::string subject;
+    HandedSocket handed;  // without a descriptor
+  };
 
-Result<void> Restore::make(const ImageSocket& entry) {
-  SOCKREPAIR_TRY(netns_.enter(netns_of(entry)));
-  return std::visit(
-      [&](const auto& socket) -> Result<void> {
-        const std::string subject = subject_of(entry, socket);
-        Result<RestoredSocket> restored = make(socket);
-        if (!restored) return Error{restored.error().code, subject + ": " + restored.error().what};
-        for (const Loss& loss : restored->losses)
-          losses_.push_back(subject + ": " + loss.describe());
-        HandedSocket made;
-        made.fd = std::move(restored->fd);
-        made.protocol = protocol_text(socket);
-        made.local = endpoint_text(socket.local);
-        made.peer = endpoint_text(socket.peer);
-        if (turn_of(socket) == Turn::kConnection) made.connection = connection_of(socket);
-        for (const ImageDescriptor& descriptor : entry.descriptors)
-          made.numbers.push_back(descriptor.number);
-        made_.push_back(std::move(made));
-        return {};
-      },
-      entry.socket);
-}
+  Source(Restore& restore, std::uint64_t netns_cookie)
+      : restore_(restore), netns_cookie_(netns_cookie) {}
+
+  Result<std::optional<AnySocket>> next() override {
+    for (;;) {
+      SOCKREPAIR_TRY(check_signals());
+      SOCKREPAIR_TRY_ASSIGN(std::optional<ImageSocket> entry, restore_.next_socket());
+      if (!entry) return std::optional<AnySocket>();
+      if (netns_of(*entry) != netns_cookie_) continue;
+      if (at_++ == descriptions_.size()) descriptions_.push_back(describe(*entry));
+      return std::optional<AnySocket>(std::move(entry->socket));
+    }
+  }
+  Result<void> rewind() override {
+    restore_.reader_->rewind();
+    at_ = 0;
+    return {};
+  }
+
+  Description& description(std::size_t index) { return descriptions_[index]; }
+
+ private:
+  static Description describe(const ImageSocket& entry) {
+    return std::visit(
+        [&](const auto& socket) {
+          Description description{subject_of(entry, socket), {}};
+          HandedSocket& handed = description.handed;
+          handed.protocol = protocol_text(socket);
+          handed.local = endpoint_text(socket.local);
+          handed.peer = endpoint_text(socket.peer);
+          if (is_connection(socket)) handed.connection = connection_of(socket);
+          for (const ImageDescriptor& descriptor : entry.descriptors)
+            handed.numbers.push_back(descriptor.number);
+          return description;
+        },
+        entry.socket);
+  }
+
+  Restore& restore_;
+  std::uint64_t netns_cookie_;
+  std::size_t at_ = 0;
+  std::vector<Description> descriptions_;
+};
 
 Result<void> Restore::make_all(const Plan& plan) {
   Progress progress("sockets", plan.sockets);
-  // Calls function(socket) for all of the image.
-  auto for_each = [&](const auto& function) -> Result<void> {
-    for (;;) {
-      SOCKREPAIR_TRY(check_signals());
-      SOCKREPAIR_TRY_ASSIGN(std::optional<ImageSocket> socket, next_socket());
-      if (!socket) break;
-      SOCKREPAIR_TRY(function(*socket));
-    }
-    reader_->rewind();
-    return {};
-  };
-  auto make_one = [&](const ImageSocket& socket) -> Result<void> {
+  RestoreBatchOptions options;
+  options.on_failure = OnFailure::kNone;
+  options.tcp = tcp_options();
+  options.udp.refusal = Refusal::kReport;
+  options.progress = [&](std::size_t) {
     progress.advance();
-    return make(socket);
+    return check_signals();
   };
-
-  std::vector<ImageSocket> in_groups;
-  SOCKREPAIR_TRY(for_each([&](ImageSocket& socket) -> Result<void> {
-    switch (turn_of(socket)) {
-      case Turn::kAlone:
-        return make_one(socket);
-      case Turn::kInGroup:
-        in_groups.push_back(std::move(socket));
+  for (std::uint64_t cookie : plan.namespaces) {
+    SOCKREPAIR_TRY(netns_.enter(cookie));
+    Source source(*this, cookie);
+    std::optional<Error> failure;
+    auto sink = [&](std::size_t index, Result<RestoredTcpSocket> made) -> Result<void> {
+      Source::Description& description = source.description(index);
+      if (!made) {
+        const Error& error = made.error();
+        if (!failure) failure = Error{error.code, description.subject + ": " + error.what};
         return {};
-      case Turn::kConnection:
-        return {};
-    }
-    return {};
-  }));
-  std::stable_sort(
-      in_groups.begin(), in_groups.end(),
-      [](const ImageSocket& a, const ImageSocket& b) { return rank_of(a) < rank_of(b); });
-  for (const ImageSocket& socket : in_groups) {
-    SOCKREPAIR_TRY(check_signals());
-    SOCKREPAIR_TRY(make_one(socket));
+      }
+      for (const Loss& loss : made->losses)
+        losses_.push_back(description.subject + ": " + loss.describe());
+      description.handed.fd = std::move(made->fd);
+      made_.push_back(std::move(description.handed));
+      return {};
+    };
+    Result<BatchReport> done = restore_sockets(source, options, sink);
+    if (failure) return *failure;
+    if (!done) return done.error();
   }
-  if (plan.last == 0) return {};
-  return for_each([&](ImageSocket& socket) -> Result<void> {
-    return turn_of(socket) == Turn::kConnection ? make_one(socket) : Result<void>();
-  });
+  reader_->rewind();
+  return {};
 }
 
 Result<void> Restore::run() {
