@@ -254,7 +254,8 @@ class LibraryBatch : public Way {
     options.io_uring = io_uring_;
     options.tcp.leave_in_repair = true;
     must(dump_sockets(fds, options, [&](std::size_t, Result<AnySocket> socket) {
-      dumped_.push_back(must(std::move(socket)));
+      if (!socket) fail(socket.error().describe());
+      dumped_.push_back(*std::move(socket));
       return Result<void>();
     }));
   }
@@ -264,7 +265,8 @@ class LibraryBatch : public Way {
     options.tcp.segments_dropped = true;
     options.tcp.congestion = TcpCongestion::kWhole;
     must(restore_sockets(dumped_, options, [&](std::size_t index, Result<RestoredTcpSocket> made) {
-      pairs[index].ours = must(std::move(made)).fd;
+      if (!made) fail(made.error().describe());
+      pairs[index].ours = std::move(made->fd);
       return Result<void>();
     }));
   }
@@ -657,8 +659,8 @@ json measure_memory(std::size_t descriptors) {
     ::malloc_trim(0);
     std::ofstream("/proc/self/clear_refs") << "5\n";  // the peak begins anew
     const std::size_t before = status_of("VmRSS");
-    must(dump_sockets(fds, {}, [](std::size_t, Result<AnySocket> socket) {
-      must(std::move(socket));
+    must(dump_sockets(fds, {}, [](std::size_t, const Result<AnySocket>& socket) {
+      if (!socket) fail(socket.error().describe());
       return Result<void>();
     }));
     const std::size_t peak = status_of("VmHWM");
