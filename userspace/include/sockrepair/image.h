@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sockrepair/export.h"
+#include "sockrepair/process.h"
 #include "sockrepair/result.h"
 #include "sockrepair/tcp_socket.h"
 #include "sockrepair/tcp_time_wait.h"
@@ -52,6 +53,10 @@ namespace SOCKREPAIR_EXPORT sockrepair {
 struct ImageDescriptor {
   std::int32_t number = 0;     // 0 to 2^30 - 1, what fs.nr_open allows
   bool close_on_exec = false;  // FD_CLOEXEC, which belongs to the number
+  // By which epoll instances of the process; at most kWatchesMax.
+  std::vector<EpollWatch> watches;
+
+  static constexpr std::size_t kWatchesMax = 64;
 
   bool operator==(const ImageDescriptor&) const = default;
 };

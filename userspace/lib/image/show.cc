@@ -377,7 +377,11 @@ std::string text(const Bytes& value) {
   return hex(std::span(value).first(std::min(value.size(), kBytesShown))) + (all ? "" : "...");
 }
 std::string text(const ImageDescriptor& value) {
-  return std::to_string(value.number) + (value.close_on_exec ? " (close-on-exec)" : "");
+  std::string result =
+      std::to_string(value.number) + (value.close_on_exec ? " (close-on-exec)" : "");
+  for (const EpollWatch& watch : value.watches)
+    result += ", watched by epoll instance " + std::to_string(watch.epoll);
+  return result;
 }
 std::string text(const OptionValue& value) {
   return printable(value.describe());

@@ -209,11 +209,23 @@ struct Table<InterfaceName> {
 };
 
 template <>
+struct Table<EpollWatch> {
+  using Message = image::EpollWatch;
+  static constexpr auto rows =
+      std::make_tuple(row(&EpollWatch::epoll, Message::kEpollFieldNumber, {0, (1U << 30) - 1}),
+                      row(&EpollWatch::events, Message::kEventsFieldNumber),
+                      row(&EpollWatch::data, Message::kDataFieldNumber));
+  static constexpr NoRules rules{};
+};
+
+template <>
 struct Table<ImageDescriptor> {
   using Message = image::Descriptor;
   static constexpr auto rows = std::make_tuple(
       row(&ImageDescriptor::number, Message::kNumberFieldNumber, {0, (1U << 30) - 1}),
-      row(&ImageDescriptor::close_on_exec, Message::kCloseOnExecFieldNumber));
+      row(&ImageDescriptor::close_on_exec, Message::kCloseOnExecFieldNumber),
+      row(&ImageDescriptor::watches, Message::kWatchesFieldNumber,
+          {0, ImageDescriptor::kWatchesMax}));
   static constexpr NoRules rules{};
 };
 
@@ -665,6 +677,7 @@ static_assert(member_count<Endpoint>() == row_count<Endpoint>());
 static_assert(member_count<OptionValue>() == row_count<OptionValue>());
 static_assert(member_count<Membership>() == row_count<Membership>());
 static_assert(member_count<InterfaceName>() == row_count<InterfaceName>());
+static_assert(member_count<EpollWatch>() == row_count<EpollWatch>());
 static_assert(member_count<ImageDescriptor>() == row_count<ImageDescriptor>());
 static_assert(member_count<ImageProcess>() == row_count<ImageProcess>());
 static_assert(member_count<ImageSocket>() == row_count<ImageSocket>() + 1 /* socket */);

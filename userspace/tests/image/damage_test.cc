@@ -278,6 +278,11 @@ Spot spot_of<ImageDescriptor>() {
   return {kSocket, {proto::UdpSocketEntry::kDescriptorsFieldNumber}};
 }
 template <>
+Spot spot_of<EpollWatch>() {
+  return {kSocket,
+          {proto::UdpSocketEntry::kDescriptorsFieldNumber, proto::Descriptor::kWatchesFieldNumber}};
+}
+template <>
 Spot spot_of<OptionValue>() {
   return {kSocket, {proto::UdpSocketEntry::kOptionsFieldNumber}};
 }
@@ -482,8 +487,8 @@ template <typename Struct>
 class ImageLimitsTest : public ::testing::Test {};
 
 using Limited = ::testing::Types<
-    Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor, ImageProcess, ImageSocket,
-    UdpSocket, internal::UdpCounts, Loss, internal::QueueHead, internal::PacketHead,
+    Endpoint, OptionValue, Membership, InterfaceName, EpollWatch, ImageDescriptor, ImageProcess,
+    ImageSocket, UdpSocket, internal::UdpCounts, Loss, internal::QueueHead, internal::PacketHead,
     ReceivedDatagram, SendQueue, TcpScales, TcpWindow, TcpConnection, TcpAo, TcpAoKey,
     TcpAoCounters, TcpAoSequence, TcpSocket, internal::TcpCounts, TcpTimeWait, TimeWaitTimestamps>;
 

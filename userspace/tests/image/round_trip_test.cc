@@ -154,10 +154,10 @@ std::optional<std::uint64_t> number_of(const std::optional<T>& value) {
 template <typename Struct>
 class ImageTableTest : public ::testing::Test {};
 
-using Carried = ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, ImageDescriptor,
-                                 ImageProcess, ImageSocket, UdpSocket, Loss, ReceivedDatagram,
-                                 SendQueue, TcpScales, TcpWindow, TcpConnection, TcpSocket,
-                                 TcpTimeWait, TimeWaitTimestamps>;
+using Carried = ::testing::Types<Endpoint, OptionValue, Membership, InterfaceName, EpollWatch,
+                                 ImageDescriptor, ImageProcess, ImageSocket, UdpSocket, Loss,
+                                 ReceivedDatagram, SendQueue, TcpScales, TcpWindow, TcpConnection,
+                                 TcpSocket, TcpTimeWait, TimeWaitTimestamps>;
 
 struct StructName {
   template <typename Struct>
@@ -222,6 +222,7 @@ TEST(ImageTablesTest, EveryFieldIsCarried) {
   EXPECT_EQ(fields_of<OptionValue>(), fields_of(image::SocketOption::descriptor()));
   EXPECT_EQ(fields_of<Membership>(), fields_of(image::Membership::descriptor()));
   EXPECT_EQ(fields_of<InterfaceName>(), fields_of(image::InterfaceName::descriptor()));
+  EXPECT_EQ(fields_of<EpollWatch>(), fields_of(image::EpollWatch::descriptor()));
   EXPECT_EQ(fields_of<ImageDescriptor>(), fields_of(image::Descriptor::descriptor()));
   EXPECT_EQ(fields_of<ImageProcess>(), fields_of(image::ProcessEntry::descriptor()));
   EXPECT_EQ((fields_of<ImageSocket, UdpSocket, UdpCounts>()),

@@ -121,7 +121,7 @@ SendQueue sent_ipv6() {
 
 ImageSocket ipv4_socket() {
   ImageSocket entry;
-  entry.descriptors = {{3, false}, {1023, true}};
+  entry.descriptors = {{3, false, {{5, 0x80000019, 0x1122334455667788}}}, {1023, true, {}}};
   UdpSocket& socket = entry.socket.emplace<UdpSocket>();
   socket.domain = AF_INET;
   socket.cookie = 0x1122334455667788;
@@ -148,7 +148,7 @@ ImageSocket ipv4_socket() {
 
 ImageSocket ipv6_socket() {
   ImageSocket entry;
-  entry.descriptors = {{4, true}};
+  entry.descriptors = {{4, true, {}}};
   UdpSocket& socket = entry.socket.emplace<UdpSocket>();
   socket.domain = AF_INET6;
   socket.local = Endpoint{address("fe80::2"), 5002, 7};
@@ -192,7 +192,7 @@ Bytes stream(std::size_t size) {
 
 ImageSocket tcp_connection() {
   ImageSocket entry;
-  entry.descriptors = {{7, false}};
+  entry.descriptors = {{7, false, {}}};
   TcpSocket& socket = entry.socket.emplace<TcpSocket>();
   socket.domain = AF_INET;
   socket.cookie = 0x99aabb;
@@ -249,7 +249,7 @@ ImageSocket tcp_connection() {
 // With what a connection does not have: one listens, one is being connected, one is closed.
 std::vector<ImageSocket> tcp_others() {
   ImageSocket listening;
-  listening.descriptors = {{8, true}};
+  listening.descriptors = {{8, true, {}}};
   TcpSocket& listener = listening.socket.emplace<TcpSocket>();
   listener.domain = AF_INET6;
   listener.state = TcpState::kListen;
@@ -336,7 +336,7 @@ std::vector<ImageEntry> full_sample() {
 
 std::vector<ImageEntry> small_sample() {
   ImageSocket socket;
-  socket.descriptors = {{3, false}};
+  socket.descriptors = {{3, false, {}}};
   socket.socket.emplace<UdpSocket>().domain = AF_INET;
   return {ImageProcess{1, "init", 0}, socket};
 }

@@ -60,7 +60,10 @@ TEST(ImageJsonTest, Structure) {
   ASSERT_EQ(process["sockets"].size(), 2U);
   const json& socket = process["sockets"][0];
   EXPECT_EQ(socket["protocol"], "udp");
-  EXPECT_EQ(socket["descriptors"][1], json::parse(R"({"number": 1023, "close_on_exec": true})"));
+  EXPECT_EQ(socket["descriptors"],
+            json::parse(R"([{"number": 3, "close_on_exec": false, "watches": [
+                  {"epoll": 5, "events": 2147483673, "data": 1234605616436508552}]},
+                {"number": 1023, "close_on_exec": true, "watches": []}])"));
   EXPECT_EQ(socket["local"], json::parse(R"({"address": "192.0.2.2", "port": 5001, "scope": 0})"));
   EXPECT_EQ(socket["cookie"], 0x1122334455667788U);
   EXPECT_EQ(socket["options"][0]["level"], 1);
@@ -219,7 +222,8 @@ TEST(ImageTextTest, OneBlockForEachSocket) {
   for (const std::string& part : std::vector<std::string>{
            "image of version 1.2: 1 process, 2 sockets, 5 datagrams; ",
            "\nprocess 4711 (a \"name\\x5c\\x01\\xff), dumped at 2023-11-14 22:13:20 UTC\n",
-           "\n  socket 1 (UDP, IPv4)\n    descriptor: 3\n    descriptor: 1023 (close-on-exec)\n",
+           "\n  socket 1 (UDP, IPv4)\n    descriptor: 3, watched by epoll instance 5\n    "
+           "descriptor: 1023 (close-on-exec)\n",
            "\n    local: 192.0.2.2:5001\n", "SO_MARK",
            "\n    receive queue: 2 datagrams, 16 bytes\n",
            "\n      192.0.2.1:4001 to 192.0.2.2:5001\n",

@@ -67,13 +67,26 @@ Result<std::uint64_t> netns_cookie(const Candidate& candidate) {
   return cookie;
 }
 
+// By inode and number of what is watched.
+using Watches = std::multimap<std::pair<std::uint64_t, int>, EpollWatch>;
+
+Result<Watches> watches_of(const Process& process) {
+  SOCKREPAIR_TRY_ASSIGN(const std::vector<WatchedDescriptor> all, process.epoll_watches());
+  Watches watches;
+  for (const WatchedDescriptor& one : all)
+    watches.emplace(std::pair(one.inode, one.number), one.watch);
+  return watches;
+}
+
 // What kernel and image take a socket's number of the process to be.
-Result<std::vector<ImageDescriptor>> descriptors_of(const Process& process,
-                                                    const HeldSocket& held) {
+Result<std::vector<ImageDescriptor>> descriptors_of(const Process& process, const HeldSocket& held,
+                                                    const Watches& watches) {
   std::vector<ImageDescriptor> descriptors;
   for (int number : held.numbers) {
     SOCKREPAIR_TRY_ASSIGN(bool close_on_exec, process.close_on_exec(number));
-    descriptors.push_back({number, close_on_exec});
+    descriptors.push_back({number, close_on_exec, {}});
+    auto [begin, end] = watches.equal_range({held.inode, number});
+    for (auto at = begin; at != end; ++at) descriptors.back().watches.push_back(at->second);
   }
   return descriptors;
 }
@@ -115,7 +128,8 @@ class Dump {
   // Nothing where the kernel does not tell, which the dump of the socket then says.
   Result<const TcpSurvey*> survey_of(const Candidate& candidate);
   DumpBatchOptions batch_options() const;
-  Result<void> add_socket(const Process& process, const Candidate& candidate, AnySocket socket);
+  Result<void> add_socket(const Process& process, const Watches& watches,
+                          const Candidate& candidate, AnySocket socket);
   // Of a TCP socket; also in SYN_SENT. Nothing where the kernel does not tell.
   Result<std::optional<Endpoint>> peer_of(const Candidate& candidate);
   Result<void> take_away(const Process& process, StoppedProcess& stopped);
@@ -177,8 +191,8 @@ DumpBatchOptions Dump::batch_options() const {
   return options;
 }
 
-Result<void> Dump::add_socket(const Process& process, const Candidate& candidate,
-                              AnySocket socket) {
+Result<void> Dump::add_socket(const Process& process, const Watches& watches,
+                              const Candidate& candidate, AnySocket socket) {
   if (auto* tcp = std::get_if<TcpSocket>(&socket); tcp != nullptr && !takes_connections())
     *tcp = without_connection(*tcp);
   std::visit(
@@ -188,12 +202,13 @@ Result<void> Dump::add_socket(const Process& process, const Candidate& candidate
       },
       socket);
   ImageSocket entry;
-  SOCKREPAIR_TRY_ASSIGN(entry.descriptors, descriptors_of(process, candidate.held));
+  SOCKREPAIR_TRY_ASSIGN(entry.descriptors, descriptors_of(process, candidate.held, watches));
   entry.socket = std::move(socket);
   return writer_->add(entry);
 }
 
 Result<void> Dump::add_sockets(const Process& process) {
+  SOCKREPAIR_TRY_ASSIGN(const Watches watches, watches_of(process));
   Progress progress("sockets", sockets_.size());
   std::vector<int> fds;
   for (const Candidate& candidate : sockets_) fds.push_back(candidate.fd.get());
@@ -207,8 +222,8 @@ Result<void> Dump::add_sockets(const Process& process) {
   auto sink = [&](std::size_t index, Result<AnySocket> socket) -> Result<void> {
     if (failure) return {};
     const Candidate& candidate = sockets_[index];
-    Result<void> added =
-        socket ? add_socket(process, candidate, *std::move(socket)) : Result<void>(socket.error());
+    Result<void> added = socket ? add_socket(process, watches, candidate, *std::move(socket))
+                                : Result<void>(socket.error());
     if (added) return {};
     failure = Error{added.error().code, candidate.subject() + ": " + added.error().what};
     // A listener's connections: it is for the user to decide what becomes of them.
