@@ -14,7 +14,7 @@ _sockrepair_options() {
       ;;
     restore)
       echo --netns --listen-only --connections-only --congestion --count-pause --rewrite \
-        --no-lock --listen-fds --send-to --strict --help
+        --no-lock --listen-fds --send-to --into --strict --help
       ;;
     show | check | detached) echo --json --help ;;
     *) echo --help --version ;;

@@ -221,6 +221,55 @@ TEST_F(TcpToolTest, ClosedSocketsTellNobody) {
   expect_alive(peers_[0], fd);
 }
 
+// Their own process, which does not run in between.
+TEST_F(TcpToolTest, PutBackIntoTheProcess) {
+  ASSERT_EQ(::kill(target_->pid(), SIGSTOP), 0);
+  ASSERT_THAT(target_->wait_for_state('T'), IsOk());
+  ASSERT_THAT(dump({"--close", "--connections-only"}), Exited(0));
+  const std::vector<std::string> into = {"restore", "--into", pid(), image()};
+  for (const Fd& peer : peers_) ASSERT_THAT(say(peer, "meanwhile"), IsOk());
+  ASSERT_THAT(run(into), Exited(0));
+  EXPECT_EQ(tables(), "");
+  EXPECT_THAT(target_->states(), IsOkAndHolds("T"));
+  ASSERT_EQ(::kill(target_->pid(), SIGCONT), 0);
+  for (int i = 0; i < kPeers; ++i) {
+    ASSERT_OK_AND_ASSIGN(Fd fd, take(kFirst + 1 + i));
+    EXPECT_THAT(hear(fd, 15), IsOkAndHolds("unreadmeanwhile"));
+    expect_alive(peers_[i], fd);
+  }
+  ASSERT_OK_AND_ASSIGN(Fd client, take(kOwnClient));
+  ASSERT_OK_AND_ASSIGN(Fd server, take(kOwnServer));
+  expect_alive(client, server);
+}
+
+// What cannot be put into the process leaves peers and process alone, and can be tried again.
+TEST_F(TcpToolTest, NumbersInUseRefuseThePutBack) {
+  ASSERT_THAT(dump({"--close", "--connections-only"}), Exited(0));
+  LiveProcess other = ns_->run([] {
+                           return LiveProcess::start([](const Line& line) {
+                             ::dup2(STDIN_FILENO, kOwnServer);
+                             line.say("ready");
+                             line.wait_for_end();
+                           });
+                         })
+                          .value();
+  ASSERT_THAT(other.heard(), IsOk());
+  EXPECT_THAT(run({"restore", "--into", std::to_string(other.pid()), image()}),
+              FailedWith(1, HasSubstr("descriptor " + std::to_string(kOwnServer))));
+  EXPECT_EQ(
+      ::access(
+          ("/proc/" + std::to_string(other.pid()) + "/fd/" + std::to_string(kFirst + 1)).c_str(),
+          F_OK),
+      -1);
+  EXPECT_THAT(other.wait_for_state('S'), IsOk());
+  EXPECT_THAT(tables(), HasSubstr("sockrepair-"));
+  ASSERT_THAT(run({"restore", "--into", pid(), image()}), Exited(0));
+  EXPECT_EQ(tables(), "");
+  ASSERT_OK_AND_ASSIGN(Fd fd, take(kFirst + 1));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[0], fd);
+}
+
 TEST_F(TcpToolTest, SentWithScmRights) {
   ASSERT_THAT(dump({"--kill"}), Exited(0));
   // Nobody to send to: nothing is lost by that, and the lock stays.

@@ -15,7 +15,8 @@
 #include "sockrepair/fd.h"
 #include "sockrepair/result.h"
 
-// The sockets of another process: find them, take them, hold the process still meanwhile.
+// The sockets of another process: find them, take them, hold the process still meanwhile, give it
+// others.
 //
 //   Result<Process> process = Process::open(4711);
 //   if (!process) return process.error();

@@ -47,14 +47,15 @@ struct DumpCommand {
 };
 int run_dump(const DumpCommand& command);
 
-enum class HandOver { kSameNumbers, kListenFds, kSendTo };
+enum class HandOver { kSameNumbers, kListenFds, kSendTo, kInto };
 
 struct RestoreCommand {
   std::string file;                // "-": stdin
   std::vector<std::string> netns;  // "[COOKIE=]NAME|PATH|PID"
   HandOver hand_over = HandOver::kSameNumbers;
   std::string path;                  // kSendTo
-  std::vector<std::string> program;  // of the other two; never empty then
+  pid_t pid = 0;                     // kInto
+  std::vector<std::string> program;  // of the first two; never empty then
   Which which = Which::kAll;
   TcpRestoreOptions tcp;
   bool lock = true;

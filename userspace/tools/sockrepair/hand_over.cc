@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <sstream>
 
+#include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 
@@ -53,19 +54,34 @@ Result<void> set_variable(const char* name, const std::string& value) {
   return {};
 }
 
-std::string join_numbers(const std::vector<int>& numbers, const char* separator) {
+std::string join_numbers(const std::vector<ImageDescriptor>& descriptors, const char* separator) {
   std::string text;
-  for (int number : numbers) text += (text.empty() ? "" : separator) + std::to_string(number);
+  for (const ImageDescriptor& descriptor : descriptors)
+    text += (text.empty() ? "" : separator) + std::to_string(descriptor.number);
   return text;
+}
+
+// The highest of all their numbers, at least that of stderr.
+int highest_number(const std::vector<HandedSocket>& sockets) {
+  int highest = STDERR_FILENO;
+  for (const HandedSocket& socket : sockets)
+    if (!socket.descriptors.empty())
+      highest = std::max<int>(highest, socket.descriptors.back().number);
+  return highest;
+}
+
+// Connections among them are in repair mode again, if not still.
+void close_all_silently(std::vector<HandedSocket>& sockets) {
+  for (HandedSocket& socket : sockets)
+    if (socket.connection) close_silently(std::move(socket.fd));
 }
 
 Result<void> place(std::vector<HandedSocket>& sockets, HandOver how) {
   if (how == HandOver::kSameNumbers) {
-    int highest = STDERR_FILENO;
-    for (const HandedSocket& socket : sockets) highest = std::max(highest, socket.numbers.back());
-    SOCKREPAIR_TRY(move_out_of_the_way(sockets, highest));
+    SOCKREPAIR_TRY(move_out_of_the_way(sockets, highest_number(sockets)));
     for (const HandedSocket& socket : sockets)
-      for (int number : socket.numbers) SOCKREPAIR_TRY(give_number(socket.fd, number));
+      for (const ImageDescriptor& descriptor : socket.descriptors)
+        SOCKREPAIR_TRY(give_number(socket.fd, descriptor.number));
     return {};
   }
   SOCKREPAIR_TRY(
@@ -76,7 +92,8 @@ Result<void> place(std::vector<HandedSocket>& sockets, HandOver how) {
     SOCKREPAIR_TRY(give_number(socket.fd, number++));
     names += names.empty() ? "" : ":";
     names += socket.protocol;
-    if (!socket.numbers.empty()) names += "-" + std::to_string(socket.numbers.front());
+    if (!socket.descriptors.empty())
+      names += "-" + std::to_string(socket.descriptors.front().number);
   }
   SOCKREPAIR_TRY(set_variable("LISTEN_FDS", std::to_string(sockets.size())));
   SOCKREPAIR_TRY(set_variable("LISTEN_PID", std::to_string(::getpid())));
@@ -154,10 +171,7 @@ Result<void> make_room(int highest, std::size_t more) {
 int execute(std::vector<HandedSocket> sockets, HandOver how,
             const std::vector<std::string>& program, const LetPass& let_pass) {
   // One of the sockets may be going to be descriptor 2.
-  int highest = STDERR_FILENO;
-  for (const HandedSocket& socket : sockets)
-    if (!socket.numbers.empty()) highest = std::max(highest, socket.numbers.back());
-  Fd complaints(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, highest + 1));
+  Fd complaints(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, highest_number(sockets) + 1));
 
   int status = kNoProgram;
   Result<void> done = find_program(program.front());
@@ -175,8 +189,7 @@ int execute(std::vector<HandedSocket> sockets, HandOver how,
     ::execvp(words[0], words.data());
     done = Error{errno, "execvp(" + program.front() + ")"};
   }
-  for (HandedSocket& socket : sockets)
-    if (socket.connection) close_silently(std::move(socket.fd));
+  close_all_silently(sockets);
   if (complaints) ::dup2(complaints.get(), STDERR_FILENO);
   return fail(done.error(), status);
 }
@@ -199,7 +212,7 @@ Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string
   std::size_t sent = 0;
   Result<void> result;
   for (const HandedSocket& socket : sockets) {
-    std::string numbers = socket.numbers.empty() ? "-" : join_numbers(socket.numbers, ",");
+    std::string numbers = socket.descriptors.empty() ? "-" : join_numbers(socket.descriptors, ",");
     result = send_line(fd.get(),
                        std::string(socket.protocol) + " " + numbers + " " + socket.local + " " +
                            socket.peer + "\n",
@@ -215,6 +228,36 @@ Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string
                                           " sockets and not the end: " + result.error().what};
   }
   return {};
+}
+
+Result<void> put_into(pid_t pid, const std::function<Result<std::vector<HandedSocket>>()>& make,
+                      const LetPass& let_pass) {
+  SOCKREPAIR_TRY_ASSIGN(Process process, Process::open(pid));
+  SOCKREPAIR_TRY_ASSIGN(StoppedProcess stopped,
+                        StoppedProcess::stop(process, {.signal_only = true}));
+  // Whether it can be done, before anything is.
+  SOCKREPAIR_TRY(stopped.close({}));
+  SOCKREPAIR_TRY_ASSIGN(std::vector<HandedSocket> sockets, make());
+  std::vector<PlacedDescriptor> placed;
+  std::vector<int> numbers;
+  for (const HandedSocket& socket : sockets) {
+    for (const ImageDescriptor& descriptor : socket.descriptors) {
+      placed.push_back(
+          {socket.fd.get(), descriptor.number, descriptor.close_on_exec, descriptor.watches});
+      numbers.push_back(descriptor.number);
+    }
+  }
+  Result<void> done = stopped.place(placed);
+  if (done) {
+    done = let_pass(sockets);
+    // The last of them is closed here.
+    if (!done) static_cast<void>(stopped.close(numbers));
+  }
+  if (!done) {
+    close_all_silently(sockets);
+    return done;
+  }
+  return stopped.resume();
 }
 
 }  // namespace sockrepair::tool

@@ -2,6 +2,8 @@
 #ifndef SOCKREPAIR_TOOLS_HAND_OVER_H_
 #define SOCKREPAIR_TOOLS_HAND_OVER_H_
 
+#include <sys/types.h>
+
 #include <functional>
 #include <optional>
 #include <string>
@@ -9,6 +11,7 @@
 
 #include "command.h"
 #include "sockrepair/fd.h"
+#include "sockrepair/image.h"
 #include "sockrepair/result.h"
 #include "sockrepair/tcp_socket.h"
 
@@ -18,9 +21,10 @@ namespace sockrepair::tool {
 struct HandedSocket {
   Fd fd;
   const char* protocol = "";  // "udp" or "tcp"
-  std::vector<int> numbers;   // what the process it was dumped from had it under, ascending
-  std::string local;          // "127.0.0.1:53", "-" when unbound
-  std::string peer;           // "-" when not connected
+  // What the process it was dumped from had it under, by ascending number.
+  std::vector<ImageDescriptor> descriptors;
+  std::string local;  // "127.0.0.1:53", "-" when unbound
+  std::string peer;   // "-" when not connected
   // Of a connection, what it was made of: it is in repair mode, and closing it sends nothing.
   std::optional<TcpSocket> connection;
 };
@@ -46,6 +50,12 @@ int execute(std::vector<HandedSocket> sockets, HandOver how,
 // last line has not got all.
 Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string& path,
                      const LetPass& let_pass);
+
+// Gives the sockets to process `pid`, under the numbers that they had, which must be free there
+// (StoppedProcess::place()). It is stopped for the time; a process that was stopped before stays
+// so. `make` makes the sockets. On an error it has none of them, and no peer was told anything.
+Result<void> put_into(pid_t pid, const std::function<Result<std::vector<HandedSocket>>()>& make,
+                      const LetPass& let_pass);
 
 }  // namespace sockrepair::tool
 

@@ -73,12 +73,23 @@ queue); should the dump fail after that, the process does not get them.)";
 constexpr char kRestoreExamples[] = R"(
        sockrepair restore [OPTIONS] FILE -- PROGRAM [ARG...]
        sockrepair restore [OPTIONS] --send-to PATH FILE
+       sockrepair restore [OPTIONS] --into P FILE
 
-One of three ways to hand the sockets over, all or none:
+One of four ways to hand the sockets over, all or none:
 
   sockrepair restore all.img -- server --inherited 5    # under the same numbers
   sockrepair restore --listen-fds all.img -- server     # from 3 on, LISTEN_FDS
   sockrepair restore --send-to /run/server.sock all.img # by SCM_RIGHTS
+  sockrepair restore --into 4711 all.img                # a living process
+
+The last one is for a program that cannot be given sockets when it begins: the
+process that they were dumped from, kept stopped in between, finds them again
+under their numbers, and in the epoll instances that watched them:
+
+  kill -STOP 4711
+  sockrepair dump --pid 4711 --connections-only --close -o all.img
+  sockrepair restore --into 4711 --netns blue all.img
+  kill -CONT 4711
 
 In another network namespace, where PROGRAM then runs as well:
 
@@ -226,11 +237,20 @@ void add_restore(CLI::App& app, RestoreCommand& command) {
   CLI::Option* listen = restore->add_flag_callback(
       "--listen-fds", [&command] { command.hand_over = HandOver::kListenFds; },
       "PROGRAM gets them as sd_listen_fds(3) expects");
+  CLI::Option* send_to =
+      restore
+          ->add_option("--send-to", command.path,
+                       "Send them to who listens on this unix stream socket; @NAME is abstract")
+          ->type_name("PATH")
+          ->excludes(listen);
   restore
-      ->add_option("--send-to", command.path,
-                   "Send them to who listens on this unix stream socket; @NAME is abstract")
-      ->type_name("PATH")
-      ->excludes(listen);
+      ->add_option("--into", command.pid,
+                   "Give them to this process, which must not use their numbers; x86-64, not in "
+                   "a frozen cgroup")
+      ->type_name("P")
+      ->check(number_between(1, INT_MAX))
+      ->excludes(listen)
+      ->excludes(send_to);
   add_which(*restore, command.which);
   restore
       ->add_option("--congestion", command.tcp.congestion,
@@ -327,10 +347,14 @@ int run(int argc, char** argv) {
 
   if (split != end) restore.program.assign(split + 1, end);
   if (!restore.path.empty()) restore.hand_over = HandOver::kSendTo;
-  if (restore.hand_over == HandOver::kSendTo && !restore.program.empty())
-    return usage_error(app, "either --send-to or PROGRAM gets the sockets");
-  if (restore.hand_over != HandOver::kSendTo && restore.program.empty())
-    return usage_error(app, "nobody to get the sockets: -- PROGRAM or --send-to is needed");
+  if (restore.pid != 0) restore.hand_over = HandOver::kInto;
+  const bool starts =
+      restore.hand_over != HandOver::kSendTo && restore.hand_over != HandOver::kInto;
+  if (!starts && !restore.program.empty())
+    return usage_error(app, "either --send-to, --into or PROGRAM gets the sockets");
+  if (starts && restore.program.empty()) {
+    return usage_error(app, "nobody to get the sockets: -- PROGRAM, --send-to or --into is needed");
+  }
   return run_restore(restore);
 }
 

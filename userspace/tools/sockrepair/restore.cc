@@ -142,6 +142,11 @@ std::optional<TcpSocket> connection_of(const TcpSocket& socket) {
   return socket;
 }
 
+// -1: it has none.
+int lowest_number(const HandedSocket& socket) {
+  return socket.descriptors.empty() ? -1 : socket.descriptors.front().number;
+}
+
 template <typename Socket>
 FourTuple tuple_of(const Socket& socket) {
   return {*socket.local, *socket.peer};
@@ -201,7 +206,8 @@ Result<Plan> Restore::plan() {
       if (tcp.connection || tcp.state == TcpState::kSynSent)
         plan.connections[tcp.netns_cookie].push_back(tuple_of(tcp));
     }
-    if (command_.hand_over != HandOver::kSameNumbers) continue;
+    if (command_.hand_over != HandOver::kSameNumbers && command_.hand_over != HandOver::kInto)
+      continue;
     if (socket->descriptors.empty()) {
       return Error{EBADF, "socket " + std::to_string(plan.sockets) +
                               " of the image has no descriptor number; use --listen-fds or "
@@ -219,10 +225,12 @@ Result<Plan> Restore::plan() {
   return plan;
 }
 
-// The highest number that a descriptor of the new program will have.
-int highest_number(const Plan& plan) {
+// The highest number that a descriptor of this process will have when it is the new program.
+int highest_number(const Plan& plan, HandOver hand_over) {
   constexpr int kStandard = 2;  // stderr, and with it the others, keep their place
-  return plan.numbers.empty() ? kStandard : std::max(kStandard, *plan.numbers.rbegin());
+  return plan.numbers.empty() || hand_over == HandOver::kInto
+             ? kStandard
+             : std::max(kStandard, *plan.numbers.rbegin());
 }
 
 Result<void> Restore::check(const Plan& plan) {
@@ -230,7 +238,7 @@ Result<void> Restore::check(const Plan& plan) {
   SOCKREPAIR_TRY(netns_.check(plan.namespaces));
   std::size_t more = plan.sockets + plan.time_waits.size();
   if (command_.hand_over == HandOver::kListenFds) more += plan.sockets;
-  return make_room(highest_number(plan), more);
+  return make_room(highest_number(plan, command_.hand_over), more);
 }
 
 // Under a number above `highest`, where no socket is going to be put.
@@ -331,8 +339,7 @@ class Restore::Source : public SocketSource {
           handed.local = endpoint_text(socket.local);
           handed.peer = endpoint_text(socket.peer);
           if (is_connection(socket)) handed.connection = connection_of(socket);
-          for (const ImageDescriptor& descriptor : entry.descriptors)
-            handed.numbers.push_back(descriptor.number);
+          handed.descriptors = entry.descriptors;
           return description;
         },
         entry.socket);
@@ -392,10 +399,10 @@ Result<void> Restore::run() {
   SOCKREPAIR_TRY(lock(what));
   SOCKREPAIR_TRY(make_all(what));
   // Those of --listen-fds begin with 3.
-  SOCKREPAIR_TRY(
-      prepare_time_waits(what, highest_number(what) + static_cast<int>(what.sockets) + 1));
+  SOCKREPAIR_TRY(prepare_time_waits(
+      what, highest_number(what, command_.hand_over) + static_cast<int>(what.sockets) + 1));
   std::stable_sort(made_.begin(), made_.end(), [](const HandedSocket& a, const HandedSocket& b) {
-    return a.numbers < b.numbers;
+    return lowest_number(a) < lowest_number(b);
   });
   SOCKREPAIR_TRY(netns_.enter_default());
   if (command_.strict && !losses_.empty()) {
@@ -456,15 +463,24 @@ Result<void> Restore::resume(const std::vector<HandedSocket>& sockets) {
 int run_restore(const RestoreCommand& command) {
   catch_signals();
   Restore restore(command);
-  Result<void> done = restore.run();
-  for (const std::string& loss : restore.losses()) complain("lost: " + loss);
-  if (!done) return fail(done.error(), restore.status());
+  auto make = [&restore]() -> Result<std::vector<HandedSocket>> {
+    Result<void> made = restore.run();
+    for (const std::string& loss : restore.losses()) complain("lost: " + loss);
+    if (!made) return made.error();
+    return restore.take();
+  };
   auto let_pass = [&restore](const std::vector<HandedSocket>& sockets) {
     return restore.let_pass(sockets);
   };
+  if (command.hand_over == HandOver::kInto) {
+    Result<void> put = put_into(command.pid, make, let_pass);
+    return put ? kDone : fail(put.error(), restore.status());
+  }
+  Result<std::vector<HandedSocket>> made = make();
+  if (!made) return fail(made.error(), restore.status());
   if (command.hand_over != HandOver::kSendTo)
-    return execute(restore.take(), command.hand_over, command.program, let_pass);
-  Result<void> sent = send_to(restore.take(), command.path, let_pass);
+    return execute(*std::move(made), command.hand_over, command.program, let_pass);
+  Result<void> sent = send_to(*made, command.path, let_pass);
   return sent ? kDone : fail(sent.error());
 }
 
