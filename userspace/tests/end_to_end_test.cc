@@ -111,13 +111,13 @@ class EndToEndTest : public ::testing::Test {
   }
 
   // Stops all threads of a program, as a person would.
-  Result<void> hold(const Running& program) {
-    program.signal(SIGSTOP);
-    return wait_until(
-        "process " + std::to_string(program.pid()) + " stops", Deadline::after(kPatience), [&] {
-          Result<std::string> states = sockrepair::internal::thread_states(program.pid());
-          return states.ok() && states->find_first_not_of('T') == std::string::npos;
-        });
+  Result<void> hold(const Running& program) { return hold(program.pid()); }
+  Result<void> hold(pid_t pid) {
+    if (::kill(pid, SIGSTOP) != 0) return Error{errno, "kill(" + std::to_string(pid) + ")"};
+    return wait_until("process " + std::to_string(pid) + " stops", Deadline::after(kPatience), [&] {
+      Result<std::string> states = sockrepair::internal::thread_states(pid);
+      return states.ok() && states->find_first_not_of('T') == std::string::npos;
+    });
   }
 
   // Whether the tool names a loss. On a kernel that lacks something it has to, and what the peer
@@ -554,6 +554,23 @@ class TcpEndToEndTest : public EndToEndTest {
     return ns_->run([&] { return start_tool(arguments); });
   }
 
+  // Takes the connections out of process `pid`, and puts new sockets in their places, while it is
+  // stopped and its peers go on. The report of the dump.
+  Result<Json> renew_connections(pid_t pid) {
+    const std::string number = std::to_string(pid);
+    SOCKREPAIR_TRY(hold(pid));
+    SOCKREPAIR_TRY_ASSIGN(Ran dumped, tool({"dump", "--json", "--pid", number, "--connections-only",
+                                            "--close", "-o", image()}));
+    if (dumped.status != 0 || lost_something(dumped.err)) return Error{EIO, dumped.err};
+    SOCKREPAIR_TRY_ASSIGN(Process process, Process::open(pid));
+    for (int old : connections())
+      if (process.take(old)) return Error{EEXIST, "descriptor " + std::to_string(old)};
+    SOCKREPAIR_TRY_ASSIGN(Ran restored, tool({"restore", "--into", number, image()}));
+    if (restored.status != 0 || lost_something(restored.err)) return Error{EIO, restored.err};
+    if (::kill(pid, SIGCONT) != 0) return Error{errno, "kill(" + number + ")"};
+    return Json::parse(dumped.out);
+  }
+
   Result<void> wait_listening(std::uint16_t port) {
     return wait_until("port " + std::to_string(port) + " answers", Deadline::after(kPatience), [&] {
       Result<Fd> fd = ns_->run([] { return sys::socket(AF_INET, SOCK_STREAM, 0); });
@@ -662,6 +679,16 @@ std::uint64_t bytes_received(pid_t pid) {
   return bytes;
 }
 
+std::vector<pid_t> children_of(pid_t pid) {
+  const std::string number = std::to_string(pid);
+  Result<std::string> text =
+      sockrepair::internal::read_small_file("/proc/" + number + "/task/" + number + "/children");
+  std::istringstream words(text ? *text : "");
+  std::vector<pid_t> all;
+  for (pid_t child; words >> child;) all.push_back(child);
+  return all;
+}
+
 // iperf3(1) sends through a relay. The process of that which has the stream, with a connection on
 // each side, is replaced by another one while the stream goes on. Client and server end well.
 TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
@@ -675,15 +702,6 @@ TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
   ASSERT_OK_AND_ASSIGN(
       Running relay,
       start({"socat", "TCP4-LISTEN:5202,bind=127.0.0.1,fork,reuseaddr", "TCP4:127.0.0.1:5201"}));
-  auto children = [&] {
-    std::string pid = std::to_string(relay.pid());
-    Result<std::string> text =
-        sockrepair::internal::read_small_file("/proc/" + pid + "/task/" + pid + "/children");
-    std::istringstream words(text ? *text : "");
-    std::vector<pid_t> all;
-    for (pid_t child; words >> child;) all.push_back(child);
-    return all;
-  };
   ASSERT_THAT(wait_until("the relay listens", Deadline::after(kPatience),
                          [&] {
                            Result<std::string> bound = sockrepair::internal::read_small_file(
@@ -698,7 +716,7 @@ TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
   std::uint64_t before = 0;
   ASSERT_THAT(wait_until("the stream flows", Deadline::after(kPatience),
                          [&] {
-                           for (pid_t child : children()) {
+                           for (pid_t child : children_of(relay.pid())) {
                              std::uint64_t bytes = bytes_received(child);
                              if (bytes <= 500'000) continue;
                              streaming = child;
@@ -724,6 +742,146 @@ TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
   // client is done, and the last blocks may still be on their way by then, also without a move.
   EXPECT_GT(end["sum_received"]["bytes"], before);
   EXPECT_THAT(server.wait(), IsOk());
+}
+
+// What a program writes to a named pipe, read as far as is asked for: it has to wait meanwhile.
+class SlowReader {
+ public:
+  static Result<SlowReader> create(const std::string& path) {
+    if (::mkfifo(path.c_str(), 0600) != 0) return Error{errno, "mkfifo(" + path + ")"};
+    Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    if (!fd) return Error{errno, "open(" + path + ")"};
+    return SlowReader(std::move(fd));
+  }
+
+  Result<void> read(std::size_t bytes) {
+    const std::size_t enough = all_.size() + bytes;
+    return wait_until("it writes", Deadline::after(kPatience), [&] {
+      while (all_.size() < enough && more()) continue;
+      return all_.size() >= enough;
+    });
+  }
+  Result<void> read_to_the_end() {
+    return wait_until("it has written all", Deadline::after(kPatience), [&] {
+      while (more()) continue;
+      return ended_;
+    });
+  }
+  const std::string& all() const { return all_; }
+
+ private:
+  explicit SlowReader(Fd fd) : fd_(std::move(fd)) {}
+  bool more() {
+    char bytes[16384];
+    ssize_t size = ::read(fd_.get(), bytes, sizeof(bytes));
+    if (size > 0) all_.append(bytes, static_cast<std::size_t>(size));
+    // Before there is anything, the program may not have opened it.
+    ended_ = size == 0 && !all_.empty();
+    return size > 0;
+  }
+
+  Fd fd_;
+  std::string all_;
+  bool ended_ = false;
+};
+
+// Two clients get two files each from Apache's server, by one connection each. In the middle of the
+// first files the server gets new sockets, whose events its threads wait for with epoll. What
+// arrives is byte for byte what the files have, and no client has connected again.
+TEST_F(TcpEndToEndTest, TransfersOfHttpdGoOn) {
+  const std::string root = directory_->file("");
+  const std::string first = lines(0, 250'000), second = lines(250'000, 1000);
+  std::ofstream(root + "/first") << first;
+  std::ofstream(root + "/second") << second;
+  std::ofstream(root + "/httpd.conf") << "ServerRoot " << root << "\n"
+                                      << "DefaultRuntimeDir " << root << "\n"
+                                      << "PidFile " << root << "/httpd.pid\n"
+                                      << "ErrorLog " << root << "/httpd.log\n"
+                                      << "DocumentRoot " << root << "\n"
+                                      << R"(
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+ServerName localhost
+Listen 127.0.0.1:8000
+User nobody
+Group nogroup
+ThreadsPerChild 2
+MaxRequestWorkers 2
+)";
+  ASSERT_EQ(::chmod(root.c_str(), 0755), 0);  // for nobody
+  ASSERT_OK_AND_ASSIGN(Running server, start({"apache2", "-X", "-f", root + "/httpd.conf"}));
+  ASSERT_THAT(wait_listening(8000), IsOk()) << server.err();
+
+  std::vector<SlowReader> readers;
+  std::vector<Running> clients;
+  for (int i = 0; i < 2; ++i) {
+    const std::string pipe = directory_->file("pipe" + std::to_string(i));
+    ASSERT_OK_AND_ASSIGN(SlowReader reader, SlowReader::create(pipe));
+    readers.push_back(std::move(reader));
+    ASSERT_OK_AND_ASSIGN(
+        Running client,
+        start({"sh", "-c",
+               "exec curl -sS --noproxy '*' -w '%{stderr}%{num_connects} %{http_code}\n' "
+               "http://127.0.0.1:8000/first http://127.0.0.1:8000/second >\"$0\"",
+               pipe}));
+    clients.push_back(std::move(client));
+    ASSERT_THAT(readers[i].read(100'000), IsOk()) << clients[i].err() << server.err();
+  }
+  ASSERT_OK_AND_ASSIGN(Json report, renew_connections(server.pid()));
+  EXPECT_EQ(report["connections"], 2);
+  EXPECT_GT(report["to_be_acknowledged"], 0) << "not in the middle of a file";
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(readers[i].read_to_the_end(), IsOk()) << readers[i].all().size() << " bytes";
+    EXPECT_TRUE(readers[i].all() == first + second) << readers[i].all().size() << " bytes";
+    ASSERT_OK_AND_ASSIGN(Ran ended, clients[i].wait());
+    EXPECT_EQ(ended.status, 0);
+    EXPECT_EQ(ended.err, "1 200\n0 200\n") << "connections made, status";
+  }
+}
+
+// A session of dropbear(8), an sshd: the keys and counters of its ciphers are in the memory of the
+// process that has the connection. A byte that is missing or too many would end the session.
+TEST_F(TcpEndToEndTest, SessionOfSshdGoesOn) {
+  const std::string dir = directory_->file("");
+  // Whom the server lets in is read from the home directory of root, which here is another one.
+  ASSERT_OK_AND_ASSIGN(Running server,
+                       start({"unshare", "-m", "sh", "-ec",
+                              "cd \"$0\"; dropbearkey -t ed25519 -f host >/dev/null 2>&1; "
+                              "dropbearkey -t ed25519 -f key 2>/dev/null | grep ^ssh- >public; "
+                              "mount -t tmpfs -o mode=700 tmpfs /root; mkdir -m 700 /root/.ssh; "
+                              "cp public /root/.ssh/authorized_keys; "
+                              "exec dropbear -F -E -s -r host -P pid -p 127.0.0.1:2200",
+                              dir}));
+  ASSERT_THAT(wait_listening(2200), IsOk()) << server.err();
+  ASSERT_OK_AND_ASSIGN(Feed feed, Feed::create(directory_->file("feed")));
+  // -y twice: the host's key is not looked at, and not remembered.
+  ASSERT_OK_AND_ASSIGN(Running client,
+                       start({"sh", "-c",
+                              "exec dbclient -y -y -i \"$0/key\" -p 2200 root@127.0.0.1 "
+                              "'while read -r text; do echo \"got $text\"; done' <\"$0/feed\"",
+                              dir}));
+  auto wait_heard = [&](const std::string& text) {
+    return wait_until("the client has " + text, Deadline::after(kPatience),
+                      [&] { return client.out().ends_with("got " + text + "\n"); });
+  };
+  ASSERT_TRUE(feed.write("one\n"));
+  ASSERT_THAT(wait_heard("one"), IsOk()) << client.err() << server.err();
+  // The one of its processes that has a connection.
+  pid_t session = 0;
+  for (pid_t child : children_of(server.pid()))
+    if (bytes_received(child) > 0) session = child;
+  ASSERT_NE(session, 0) << server.err();
+
+  ASSERT_THAT(hold(session), IsOk());
+  ASSERT_TRUE(feed.write("two\nthree\n"));  // waits to be read
+  ASSERT_OK_AND_ASSIGN(Json report, renew_connections(session));
+  EXPECT_EQ(report["connections"], 1);
+  ASSERT_THAT(wait_heard("three"), IsOk()) << client.err() << server.err();
+  ASSERT_TRUE(feed.write("four\n"));
+  feed.end();
+  ASSERT_OK_AND_ASSIGN(Ran ended, client.wait());
+  EXPECT_EQ(ended.status, 0) << ended.err;
+  EXPECT_EQ(ended.out, "got one\ngot two\ngot three\ngot four\n");
 }
 
 // --- Documentation/tutorial.md
