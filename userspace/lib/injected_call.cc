@@ -208,6 +208,9 @@ class InjectedCalls::Session {
   Result<void> begin(const Fd& pidfd) {
     SOCKREPAIR_TRY_ASSIGN(instruction_, find_syscall_instruction(pid_));
     SOCKREPAIR_TRY(tracee_.attach());
+    const std::string path = "/proc/" + std::to_string(pid_) + "/mem";
+    memory_ = Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!memory_) return Error{errno, "open(" + path + ")"};
     // What is attached cannot end unnoticed: it is the process that was meant if that one is alive.
     pollfd exited{pidfd.get(), POLLIN, 0};
     if (::poll(&exited, 1, 0) != 0)
@@ -250,7 +253,15 @@ class InjectedCalls::Session {
     return put_back ? unblocked : put_back;
   }
 
-  pid_t pid() const { return pid_; }
+  // /proc/PID/mem; process_vm_readv(2) is not in every kernel.
+  int memory() const { return memory_.get(); }
+
+  // What pread(2) or pwrite(2) on it said.
+  Result<void> moved(const char* call, ssize_t size, std::size_t wanted) const {
+    if (size == static_cast<ssize_t>(wanted)) return {};
+    return Error{size < 0 ? errno : EFAULT,
+                 std::string(call) + "(/proc/" + std::to_string(pid_) + "/mem)"};
+  }
 
  private:
   // On its way from one stop to the other the thread looks as if it ran. Should somebody have
@@ -273,6 +284,7 @@ class InjectedCalls::Session {
   pid_t pid_;
   SignalsBlocked blocked_;
   Tracee tracee_;  // detached while signals are still blocked
+  Fd memory_;
   std::uint64_t instruction_ = 0;
   user_regs_struct registers_{};
   std::uint64_t mask_ = 0;
@@ -292,22 +304,17 @@ Result<std::uint64_t> InjectedCalls::call(InjectedCall which,
 
 Result<void> InjectedCalls::write_memory(std::uint64_t address,
                                          std::span<const std::uint8_t> bytes) const {
-  iovec here{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-  iovec there{reinterpret_cast<void*>(address), bytes.size()};
-  ssize_t size = ::process_vm_writev(session_->pid(), &here, 1, &there, 1, 0);
-  if (size == static_cast<ssize_t>(bytes.size())) return {};
-  return Error{size < 0 ? errno : EFAULT,
-               "process_vm_writev(" + std::to_string(session_->pid()) + ")"};
+  return session_->moved(
+      "pwrite",
+      ::pwrite(session_->memory(), bytes.data(), bytes.size(), static_cast<off_t>(address)),
+      bytes.size());
 }
 
 Result<void> InjectedCalls::read_memory(std::uint64_t address,
                                         std::span<std::uint8_t> bytes) const {
-  iovec here{bytes.data(), bytes.size()};
-  iovec there{reinterpret_cast<void*>(address), bytes.size()};
-  ssize_t size = ::process_vm_readv(session_->pid(), &here, 1, &there, 1, 0);
-  if (size == static_cast<ssize_t>(bytes.size())) return {};
-  return Error{size < 0 ? errno : EFAULT,
-               "process_vm_readv(" + std::to_string(session_->pid()) + ")"};
+  return session_->moved(
+      "pread", ::pread(session_->memory(), bytes.data(), bytes.size(), static_cast<off_t>(address)),
+      bytes.size());
 }
 
 Result<void> InjectedCalls::end() {
