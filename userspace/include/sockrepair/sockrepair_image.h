@@ -38,7 +38,8 @@ SOCKREPAIR_EXPORT int sockrepair_image_write(int fd, const struct sockrepair_ima
 /*
  * Reads all sockets of an image from `fd`: a regular file from its beginning, whatever its
  * position, and something else to its end. Everything is checked before anything is given out;
- * EBADMSG: not an image, or damaged, the error says where. *sockets becomes an array of *count
+ * EBADMSG: not an image, or damaged, the error says where. EPROTONOSUPPORT: there are TIME_WAIT
+ * connections in it, for which there is no object here. *sockets becomes an array of *count
  * elements, NULL if there is none; sockrepair_image_free() frees it with the objects in it that are
  * not NULL. Who takes one out puts NULL in its place.
  */
