@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <optional>
 #include <set>
@@ -17,6 +19,8 @@
 #include "image/raw_image.h"
 #include "image/sample.h"
 #include "image/tables.h"
+#include "sockrepair/bridge.h"
+#include "sockrepair/sockrepair_image.h"
 #include "util/matchers.h"
 
 namespace sockrepair::test {
@@ -257,6 +261,39 @@ TEST(ImageTablesTest, CommonFieldsHaveTheSameNumber) {
     common += field != nullptr ? 1 : 0;
   }
   EXPECT_EQ(common, udp.field_count() - 1) << "all but memberships";
+}
+
+// What C gets of an image; the number that its reader returns otherwise.
+Result<std::vector<TcpSocket>> read_in_c(const std::vector<ImageEntry>& entries) {
+  const std::string image = make_image(entries).value();
+  Fd fd(::memfd_create("image", MFD_CLOEXEC));
+  EXPECT_EQ(::write(fd.get(), image.data(), image.size()), static_cast<ssize_t>(image.size()));
+  sockrepair_image_socket* sockets = nullptr;
+  std::size_t count = 0;
+  int code = sockrepair_image_read(fd.get(), &sockets, &count, nullptr);
+  if (code != 0) return Error{code, "sockrepair_image_read()"};
+  std::vector<TcpSocket> found;
+  for (std::size_t i = 0; i < count; ++i)
+    if (sockets[i].tcp != nullptr) found.push_back(from_c(*sockets[i].tcp));
+  sockrepair_image_free(sockets, count);
+  return found;
+}
+
+TEST(ImageInCTest, SocketsOfTcpAreThere) {
+  std::vector<ImageEntry> entries = tcp_sample();
+  std::erase_if(entries, [](const ImageEntry& entry) {
+    return !std::holds_alternative<ImageSocket>(entry) &&
+           !std::holds_alternative<ImageProcess>(entry);
+  });
+  ASSERT_OK_AND_ASSIGN(std::vector<TcpSocket> sockets, read_in_c(entries));
+  ASSERT_EQ(sockets.size() + 1, entries.size());
+  for (std::size_t i = 0; i < sockets.size(); ++i)
+    EXPECT_TRUE(sockets[i] == tcp_of(entries[i + 1])) << i;
+}
+
+// What C has no object for is not passed over.
+TEST(ImageInCTest, TimeWaitIsRefused) {
+  EXPECT_THAT(read_in_c(tcp_sample()), FailsWith(EPROTONOSUPPORT));
 }
 
 }  // namespace
