@@ -790,7 +790,7 @@ class SlowReader {
 // arrives is byte for byte what the files have, and no client has connected again.
 TEST_F(TcpEndToEndTest, TransfersOfHttpdGoOn) {
   const std::string root = directory_->file("");
-  const std::string first = lines(0, 250'000), second = lines(250'000, 1000);
+  const std::string first = lines(0, 150'000), second = lines(150'000, 1000);
   std::ofstream(root + "/first") << first;
   std::ofstream(root + "/second") << second;
   std::ofstream(root + "/httpd.conf") << "ServerRoot " << root << "\n"
@@ -805,10 +805,12 @@ ServerName localhost
 Listen 127.0.0.1:8000
 User nobody
 Group nogroup
-ThreadsPerChild 2
-MaxRequestWorkers 2
+KeepAliveTimeout 60
+ThreadsPerChild 8
+MaxRequestWorkers 8
 )";
   ASSERT_EQ(::chmod(root.c_str(), 0755), 0);  // for nobody
+  // Threads enough: a server without an idle one ends connections that are kept alive.
   ASSERT_OK_AND_ASSIGN(Running server, start({"apache2", "-X", "-f", root + "/httpd.conf"}));
   ASSERT_THAT(wait_listening(8000), IsOk()) << server.err();
 
