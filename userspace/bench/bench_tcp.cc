@@ -251,7 +251,7 @@ class LibraryBatch : public Way {
     std::vector<int> fds;
     for (const Pair& pair : pairs) fds.push_back(pair.ours.get());
     DumpBatchOptions options;
-    options.io_uring = io_uring_;
+    options.io_uring_from = io_uring_ ? 0 : SIZE_MAX;
     options.tcp.leave_in_repair = true;
     must(dump_sockets(fds, options, [&](std::size_t, Result<AnySocket> socket) {
       if (!socket) fail(socket.error().describe());
@@ -261,7 +261,7 @@ class LibraryBatch : public Way {
   }
   void restore_all(std::vector<Pair>& pairs) override {
     RestoreBatchOptions options;
-    options.io_uring = io_uring_;
+    options.io_uring_from = io_uring_ ? 0 : SIZE_MAX;
     options.tcp.segments_dropped = true;
     options.tcp.congestion = TcpCongestion::kWhole;
     must(restore_sockets(dumped_, options, [&](std::size_t index, Result<RestoredTcpSocket> made) {

@@ -23,9 +23,9 @@ namespace sockrepair::internal {
 // job is begun while more than BatchOptions::in_flight have not come to that.
 class Crew {
  public:
-  // For so many jobs altogether, more or less. A few are not worth an io_uring.
+  // For so many jobs altogether, more or less.
   Crew(const BatchOptions& options, std::size_t jobs) : width_(options.in_flight) {
-    if (!options.io_uring || jobs < kWorthARing) return;
+    if (jobs < options.io_uring_from) return;
     Result<std::unique_ptr<Lanes>> lanes = Lanes::create(options.in_flight);
     if (lanes)
       lanes_ = *std::move(lanes);
@@ -71,9 +71,6 @@ class Crew {
     bool done;
     std::function<void()> after;
   };
-
-  // To set up a ring takes more calls than it spares them.
-  static constexpr std::size_t kWorthARing = 8;
 
   void step() {
     if (!entries_.front()->done) lanes_->turn();

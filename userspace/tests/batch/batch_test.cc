@@ -50,13 +50,13 @@ class BatchTest : public ::testing::TestWithParam<Way> {
 
   DumpBatchOptions dump_options() const {
     DumpBatchOptions options;
-    options.io_uring = GetParam().io_uring;
+    options.io_uring_from = GetParam().io_uring ? 0 : SIZE_MAX;
     options.tcp.leave_in_repair = true;
     return options;
   }
   RestoreBatchOptions restore_options(OnFailure on_failure = OnFailure::kKeepRest) const {
     RestoreBatchOptions options;
-    options.io_uring = GetParam().io_uring;
+    options.io_uring_from = GetParam().io_uring ? 0 : SIZE_MAX;
     options.on_failure = on_failure;
     return options;
   }
@@ -431,7 +431,9 @@ TEST(BatchWithoutRingTest, DoesTheSameAndSaysWhy) {
       report = forbidden.error();
       return;
     }
-    report = dump_sockets(scene.fds(), {}, [&](std::size_t, const Result<AnySocket>& socket) {
+    DumpBatchOptions options;
+    options.io_uring_from = 0;
+    report = dump_sockets(scene.fds(), options, [&](std::size_t, const Result<AnySocket>& socket) {
       values += socket ? 1 : 0;
       return Result<void>();
     });

@@ -181,7 +181,7 @@ TEST_F(CallsTest, ManyConnections) {
   for (const Budget& budget : kBudgets) {
     if (budget.way.io_uring && !has_io_uring()) continue;
     DumpBatchOptions how;
-    how.io_uring = budget.way.io_uring;
+    how.io_uring_from = budget.way.io_uring ? 0 : SIZE_MAX;
     how.in_flight = 16;
     how.tcp = dump_options();
     std::vector<AnySocket> values;
@@ -199,7 +199,7 @@ TEST_F(CallsTest, ManyConnections) {
     for (Fd& fd : ours_) fd.reset();
 
     RestoreBatchOptions options;
-    options.io_uring = budget.way.io_uring;
+    options.io_uring_from = budget.way.io_uring ? 0 : SIZE_MAX;
     options.in_flight = 16;
     options.tcp = restore_options();
     const auto restore_all = [&] {

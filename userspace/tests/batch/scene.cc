@@ -234,7 +234,7 @@ Result<std::vector<AnySocket>> Scene::dump(const Way& way, bool leave_in_repair)
   std::vector<AnySocket> values;
   DumpBatchOptions options;
   options.tcp.leave_in_repair = leave_in_repair;
-  options.io_uring = way.io_uring;
+  options.io_uring_from = way.io_uring ? 0 : SIZE_MAX;
   if (!way.batch) {
     for (const Fd& fd : ours_) {
       if (is_udp(fd)) {
@@ -266,7 +266,7 @@ void Scene::close() {
 
 Result<void> Scene::restore(const Way& way, const std::vector<AnySocket>& values) {
   RestoreBatchOptions options;
-  options.io_uring = way.io_uring;
+  options.io_uring_from = way.io_uring ? 0 : SIZE_MAX;
   options.tcp.congestion = TcpCongestion::kWhole;
   // What it brings may be there at the next dump, or not.
   options.tcp.window_probe = false;
