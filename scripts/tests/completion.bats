@@ -34,7 +34,7 @@ options_of() {
       body+=$(body_of "$helper")
     fi
   done
-  grep -oE '"(-o,)?--[a-z-]+"' <<<"$body" | grep -oE -- '--[a-z-]+'
+  grep -oE '"(-o,)?--[a-z-]+"' <<<"$body" | grep -oE -- '--[a-z-]+' | sort -u
 }
 
 @test "the verbs" {

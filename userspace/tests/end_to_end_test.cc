@@ -850,8 +850,8 @@ TEST_F(TcpEndToEndTest, SessionOfSshdGoesOn) {
                        start({"unshare", "-m", "sh", "-ec",
                               "cd \"$0\"; dropbearkey -t ed25519 -f host >/dev/null 2>&1; "
                               "dropbearkey -t ed25519 -f key 2>/dev/null | grep ^ssh- >public; "
-                              "mount -t tmpfs -o mode=700 tmpfs /root; mkdir -m 700 /root/.ssh; "
-                              "cp public /root/.ssh/authorized_keys; "
+                              "mount -t tmpfs -o mode=700 tmpfs ~root; mkdir -m 700 ~root/.ssh; "
+                              "cp public ~root/.ssh/authorized_keys; "
                               "exec dropbear -F -E -s -r host -P pid -p 127.0.0.1:2200",
                               dir}));
   ASSERT_THAT(wait_listening(2200), IsOk()) << server.err();
