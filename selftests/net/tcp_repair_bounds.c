@@ -1234,9 +1234,8 @@ static int pump(int from, int to, __u32 pos, int len, int pending)
 		if (now_ms() > deadline)
 			return -ETIMEDOUT;
 
-		n = end - pos < sizeof(out) ? end - pos : sizeof(out);
-		for (i = 0; i < n; i++)
-			out[i] = pattern(pos + i);
+		for (n = 0; n < ARRAY_SIZE(out) && pos + n != end; n++)
+			out[n] = pattern(pos + n);
 		n = n ? sys(send(from, out, n, MSG_DONTWAIT)) : 0;
 		if (n < 0 && n != -EAGAIN)
 			return n;
