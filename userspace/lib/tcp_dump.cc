@@ -70,6 +70,9 @@ constexpr TcpState kStates[] = {
     TcpState::kLastAck,     TcpState::kListen,  TcpState::kClosing,
 };
 
+// As tcpi_state; netinet/tcp.h has its name, and cannot be included with linux/tcp.h.
+constexpr std::uint8_t kSynRecv = 3;
+
 std::uint64_t now() {
   timespec time{};
   ::clock_gettime(CLOCK_REALTIME, &time);
@@ -216,6 +219,9 @@ class Dumper {
   }
 
   Result<void> refuse_state() {
+    // What TCP Fast Open has accepted, or two connect(2) that met: no call of TCP_REPAIR makes it.
+    if (info_.tcpi_state == kSynRecv)
+      return refuse(EAGAIN, "state", "SYN_RECV, until the peer acknowledges: dump it then");
     if (std::find(std::begin(kStates), std::end(kStates), socket_.state) == std::end(kStates))
       return refuse(EOPNOTSUPP, "state", tcp_state_name(socket_.state) + ", cannot be carried");
     if (is_closing(socket_.state) && !uses_control_block()) return needs_control_block();

@@ -42,9 +42,8 @@
 //   TcpState::kEstablished                     CAP_NET_ADMIN (TCP_REPAIR)
 //   the closing states                         CAP_NET_ADMIN, TCP_REPAIR_CB (the kernel series)
 //
-// SYN_RECV and TIME_WAIT have no descriptor; sock_diag(7) lists both, and of TIME_WAIT see
-// tcp_time_wait.h. What a
-// listener has in SYN_RECV is a loss of the listener's dump.
+// SYN_RECV, but for TCP Fast Open, and TIME_WAIT have no descriptor; sock_diag(7) lists both, and of
+// TIME_WAIT see tcp_time_wait.h. What a listener has in SYN_RECV is a loss of the listener's dump.
 //
 // Functions do not throw, and are thread-safe for different sockets.
 namespace SOCKREPAIR_EXPORT sockrepair {
@@ -246,6 +245,8 @@ struct TcpDumpOptions {
 //   * EBUSY: connections wait for accept(2), see TcpDumpOptions::accept_queue.
 //   * EPERM: TCP_REPAIR takes CAP_NET_ADMIN in the user namespace of the socket's network
 //   namespace.
+//   * EAGAIN: SYN_RECV, which has a descriptor after TCP Fast Open, or when two connect(2) met; it
+//     ends with the peer's next segment.
 // EAGAIN: the connection went on while it was read, each time it was tried. Drop its segments.
 Result<TcpSocket> dump_tcp_socket(int fd, const TcpDumpOptions& options = {});
 

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
@@ -530,6 +531,26 @@ Result<Fd> with_accept_queue() {
   return listener;
 }
 
+// Accepted with the data of its SYN, by TCP Fast Open; the answer does not get through.
+Result<Fd> with_half_a_handshake() {
+  std::ofstream("/proc/sys/net/ipv4/tcp_fastopen") << 0x607;  // both roles, without cookies
+  SOCKREPAIR_TRY_ASSIGN(Fd listener, sys::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+  SOCKREPAIR_TRY(bind(listener, "127.0.0.1", 4300, AF_INET));
+  SOCKREPAIR_TRY(sys::setsockopt(listener.get(), IPPROTO_TCP, TCP_FASTOPEN, 1));
+  SOCKREPAIR_TRY(listen(listener, 1));
+
+  SOCKREPAIR_TRY_ASSIGN(Fd peer, sys::socket(AF_INET, SOCK_STREAM, 0));
+  sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+  sock_fprog program{1, &nothing};
+  SOCKREPAIR_TRY(sys::setsockopt(peer.get(), SOL_SOCKET, SO_ATTACH_FILTER, program));
+  SocketAddress to({*IpAddress::parse("127.0.0.1"), 4300, 0}, AF_INET);
+  if (::sendto(peer.get(), "data", 4, MSG_FASTOPEN | MSG_DONTWAIT, to.get(), to.size()) != 4)
+    return Error{errno, "sendto(MSG_FASTOPEN)"};
+  Fd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!accepted) return Error{errno, "accept4()"};
+  return accepted;
+}
+
 const Refused kRefused[] = {
     {"udp", [] { return sys::socket(AF_INET, SOCK_DGRAM, 0); }, EPROTONOSUPPORT, "must be TCP"},
     {"unix", [] { return sys::socket(AF_UNIX, SOCK_STREAM, 0); }, EPROTONOSUPPORT, "must be TCP"},
@@ -537,6 +558,7 @@ const Refused kRefused[] = {
     {"md5", with_md5, EOPNOTSUPP, "TCP_MD5SIG"},
     {"tls", with_tls, EOPNOTSUPP, "TCP_ULP: tls"},
     {"accept_queue", with_accept_queue, EBUSY, "accept_queue: 2 connections"},
+    {"half_a_handshake", with_half_a_handshake, EAGAIN, "state: SYN_RECV"},
 };
 
 class RefusedTcpTest : public ::testing::TestWithParam<Refused> {};
