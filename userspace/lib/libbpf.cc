@@ -3,7 +3,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdarg.h>
@@ -15,8 +14,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <type_traits>
 
+#include "shared_library.h"
 #include "sockrepair/fd.h"
 #include "try.h"
 
@@ -53,28 +52,17 @@ struct Library {
 std::mutex library_mutex;
 
 Result<Library> load_library() {
-  // Never unloaded: others may have been told about what is in it.
-  void* handle = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    const char* why = ::dlerror();
-    return Error{ELIBACC, std::string("dlopen(") + kLibrary + "): " + (why == nullptr ? "" : why)};
-  }
+  SOCKREPAIR_TRY_ASSIGN(SharedLibrary shared, SharedLibrary::open(kLibrary));
   Library library;
-  auto find = [&](const char* name, auto& function) -> Result<void> {
-    void* symbol = ::dlsym(handle, name);
-    if (symbol == nullptr) return Error{ELIBACC, std::string(kLibrary) + " has no " + name};
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(symbol);
-    return {};
-  };
-  SOCKREPAIR_TRY(find("bpf_object__open_mem", library.object_open_mem));
-  SOCKREPAIR_TRY(find("bpf_object__load", library.object_load));
-  SOCKREPAIR_TRY(find("bpf_object__close", library.object_close));
-  SOCKREPAIR_TRY(find("bpf_object__find_program_by_name", library.find_program_by_name));
-  SOCKREPAIR_TRY(find("bpf_program__attach_iter", library.attach_iter));
-  SOCKREPAIR_TRY(find("bpf_link__fd", library.link_fd));
-  SOCKREPAIR_TRY(find("bpf_link__destroy", library.link_destroy));
-  SOCKREPAIR_TRY(find("bpf_iter_create", library.iter_create));
-  SOCKREPAIR_TRY(find("libbpf_set_print", library.set_print));
+  SOCKREPAIR_TRY(shared.find("bpf_object__open_mem", library.object_open_mem));
+  SOCKREPAIR_TRY(shared.find("bpf_object__load", library.object_load));
+  SOCKREPAIR_TRY(shared.find("bpf_object__close", library.object_close));
+  SOCKREPAIR_TRY(shared.find("bpf_object__find_program_by_name", library.find_program_by_name));
+  SOCKREPAIR_TRY(shared.find("bpf_program__attach_iter", library.attach_iter));
+  SOCKREPAIR_TRY(shared.find("bpf_link__fd", library.link_fd));
+  SOCKREPAIR_TRY(shared.find("bpf_link__destroy", library.link_destroy));
+  SOCKREPAIR_TRY(shared.find("bpf_iter_create", library.iter_create));
+  SOCKREPAIR_TRY(shared.find("libbpf_set_print", library.set_print));
   return library;
 }
 

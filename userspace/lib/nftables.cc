@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include "nftables.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/close_range.h>
 #include <linux/netfilter/nf_tables.h>
@@ -19,10 +18,10 @@
 #include <array>
 #include <string_view>
 #include <system_error>
-#include <type_traits>
 #include <utility>
 
 #include "no_throw.h"
+#include "shared_library.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 
@@ -46,25 +45,14 @@ struct Library {
 std::mutex library_mutex;
 
 Result<Library> load_library() {
-  // Never unloaded: others may have been told about what is in it.
-  void* handle = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    const char* why = ::dlerror();
-    return Error{ELIBACC, std::string("dlopen(") + kLibrary + "): " + (why == nullptr ? "" : why)};
-  }
+  SOCKREPAIR_TRY_ASSIGN(SharedLibrary shared, SharedLibrary::open(kLibrary));
   Library library;
-  auto find = [&](const char* name, auto& function) -> Result<void> {
-    void* symbol = ::dlsym(handle, name);
-    if (symbol == nullptr) return Error{ELIBACC, std::string(kLibrary) + " has no " + name};
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(symbol);
-    return {};
-  };
-  SOCKREPAIR_TRY(find("nft_ctx_new", library.ctx_new));
-  SOCKREPAIR_TRY(find("nft_ctx_free", library.ctx_free));
-  SOCKREPAIR_TRY(find("nft_ctx_buffer_output", library.buffer_output));
-  SOCKREPAIR_TRY(find("nft_ctx_buffer_error", library.buffer_error));
-  SOCKREPAIR_TRY(find("nft_ctx_get_error_buffer", library.get_error_buffer));
-  SOCKREPAIR_TRY(find("nft_run_cmd_from_buffer", library.run_cmd_from_buffer));
+  SOCKREPAIR_TRY(shared.find("nft_ctx_new", library.ctx_new));
+  SOCKREPAIR_TRY(shared.find("nft_ctx_free", library.ctx_free));
+  SOCKREPAIR_TRY(shared.find("nft_ctx_buffer_output", library.buffer_output));
+  SOCKREPAIR_TRY(shared.find("nft_ctx_buffer_error", library.buffer_error));
+  SOCKREPAIR_TRY(shared.find("nft_ctx_get_error_buffer", library.get_error_buffer));
+  SOCKREPAIR_TRY(shared.find("nft_run_cmd_from_buffer", library.run_cmd_from_buffer));
   return library;
 }
 

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include "uring.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <liburing.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include <string>
-#include <type_traits>
 #include <utility>
 
+#include "shared_library.h"
 #include "sockrepair/fd.h"
 #include "try.h"
 
@@ -70,24 +69,13 @@ struct Library {
 };
 
 Result<Library> load_library() {
-  // Never unloaded, and the same handle each time.
-  void* handle = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    const char* why = ::dlerror();
-    return Error{ELIBACC, std::string("dlopen(") + kLibrary + "): " + (why == nullptr ? "" : why)};
-  }
+  SOCKREPAIR_TRY_ASSIGN(SharedLibrary shared, SharedLibrary::open(kLibrary));
   Library library;
-  auto find = [&](const char* name, auto& function) -> Result<void> {
-    void* symbol = ::dlsym(handle, name);
-    if (symbol == nullptr) return Error{ELIBACC, std::string(kLibrary) + " has no " + name};
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(symbol);
-    return {};
-  };
-  SOCKREPAIR_TRY(find("io_uring_queue_init", library.queue_init));
-  SOCKREPAIR_TRY(find("io_uring_queue_exit", library.queue_exit));
-  SOCKREPAIR_TRY(find("io_uring_submit_and_wait", library.submit_and_wait));
-  SOCKREPAIR_TRY(find("io_uring_get_probe_ring", library.get_probe));
-  SOCKREPAIR_TRY(find("io_uring_free_probe", library.free_probe));
+  SOCKREPAIR_TRY(shared.find("io_uring_queue_init", library.queue_init));
+  SOCKREPAIR_TRY(shared.find("io_uring_queue_exit", library.queue_exit));
+  SOCKREPAIR_TRY(shared.find("io_uring_submit_and_wait", library.submit_and_wait));
+  SOCKREPAIR_TRY(shared.find("io_uring_get_probe_ring", library.get_probe));
+  SOCKREPAIR_TRY(shared.find("io_uring_free_probe", library.free_probe));
   return library;
 }
 

@@ -2,8 +2,10 @@
 #ifndef SOCKREPAIR_TESTS_TOOL_FIXTURE_H_
 #define SOCKREPAIR_TESTS_TOOL_FIXTURE_H_
 
+#include <errno.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <functional>
@@ -16,6 +18,7 @@
 #include "proc_fs.h"
 #include "sockrepair/address.h"
 #include "sockrepair/process.h"
+#include "sockrepair/syscall.h"
 #include "try.h"
 #include "util/live_process.h"
 #include "util/matchers.h"
@@ -33,6 +36,21 @@ inline constexpr std::uint16_t kPort = 5000;
 
 inline Endpoint local(std::uint16_t port) {
   return {IpAddress::parse("127.0.0.1").value(), port, 0};
+}
+
+// TCP over IPv4.
+inline Result<Fd> listening(const Endpoint& at) {
+  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
+  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1));
+  SOCKREPAIR_TRY(sys::bind(fd.get(), SocketAddress(at, AF_INET)));
+  if (::listen(fd.get(), 8) != 0) return Error{errno, "listen()"};
+  return fd;
+}
+
+inline Result<Fd> connected(const Endpoint& to) {
+  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
+  SOCKREPAIR_TRY(sys::connect(fd.get(), SocketAddress(to, AF_INET)));
+  return fd;
 }
 
 // `fd` under `number`, without CLOEXEC.

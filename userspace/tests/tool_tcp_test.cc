@@ -42,20 +42,6 @@ constexpr int kOwnClient = kFirst + 1 + kPeers;
 constexpr int kOwnServer = kOwnClient + 1;
 constexpr int kUdp = kOwnServer + 1;
 
-Result<Fd> listening(const Endpoint& at) {
-  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
-  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1));
-  SOCKREPAIR_TRY(sys::bind(fd.get(), SocketAddress(at, AF_INET)));
-  if (::listen(fd.get(), 8) != 0) return Error{errno, "listen()"};
-  return fd;
-}
-
-Result<Fd> connected(const Endpoint& to) {
-  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
-  SOCKREPAIR_TRY(sys::connect(fd.get(), SocketAddress(to, AF_INET)));
-  return fd;
-}
-
 Result<void> say(const Fd& fd, const std::string& text) {
   ssize_t sent = ::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent == static_cast<ssize_t>(text.size())) return {};

@@ -37,20 +37,6 @@ using ::testing::SizeIs;
 
 constexpr std::uint16_t kOther = kPort + 1;
 
-Result<Fd> listening(const Endpoint& at) {
-  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
-  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1));
-  SOCKREPAIR_TRY(sys::bind(fd.get(), SocketAddress(at, AF_INET)));
-  if (::listen(fd.get(), 8) != 0) return Error{errno, "listen()"};
-  return fd;
-}
-
-Result<Fd> connected(const Endpoint& to) {
-  SOCKREPAIR_TRY_ASSIGN(Fd fd, sys::socket(AF_INET, SOCK_STREAM, 0));
-  SOCKREPAIR_TRY(sys::connect(fd.get(), SocketAddress(to, AF_INET)));
-  return fd;
-}
-
 int port_of(const Fd& fd) {
   Result<SocketAddress> address = sys::getsockname(fd.get());
   Result<Endpoint> endpoint = address ? address->endpoint() : address.error();
