@@ -235,7 +235,11 @@ Result<void> begin_tcp_time_wait(PreparedTimeWait prepared) {
   return internal::no_throw([&]() -> Result<void> {
     if (!prepared.fd) return {};
     // The kernel makes of it what no process has, here or when the descriptor is closed.
-    return internal::leave_repair(prepared.fd.get(), false);
+    const int fd = prepared.fd.get();
+    SOCKREPAIR_TRY(internal::leave_repair(fd, false));
+    // With more than a minute left it stays a socket for the time, and would keep its filter.
+    if (prepared.state != TimeWaitState::kFinWait2) return {};
+    return sys::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
   });
 }
 

@@ -192,6 +192,21 @@ TEST(TimeWaitPreparedTest, LeavesNothingIfItDoesNotBegin) {
   }
 }
 
+// The kernel keeps a socket for what is more than the minute of an entry.
+TEST(TimeWaitPreparedTest, MoreThanAMinuteOfFinWait2IsAnswered) {
+  SKIP_UNLESS_RESTORABLE();
+  ASSERT_OK_AND_ASSIGN(World world, World::create());
+  ASSERT_OK_AND_ASSIGN(Pair pair, world.connect(kFamilies[0], Opener::kPeer));
+  ASSERT_THAT(close_ours(world, pair, End::kOpen), IsOk());
+  ASSERT_OK_AND_ASSIGN(TcpTimeWait found, the_only_one(world));
+  found.remaining = 90 * kSecond;
+  ASSERT_THAT(world.move(), IsOk());
+  EXPECT_THAT(world.ours().run([&] { return restore_tcp_time_wait(found); }), IsOk());
+  EXPECT_THAT(remembered(world), IsOkAndHolds(IsEmpty()));
+  ASSERT_THAT(world.let_pass(), IsOk());
+  expect_peace(world, pair, End::kOpen);
+}
+
 TEST(TimeWaitPreparedTest, LeavesNothingIfThereAreTooMany) {
   SKIP_UNLESS_RESTORABLE();
   ASSERT_OK_AND_ASSIGN(World world, World::create());
