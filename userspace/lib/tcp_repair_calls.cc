@@ -20,8 +20,7 @@ namespace sockrepair::internal {
 
 namespace {
 
-// More than the largest segment that can be in a send queue: the first one can be acknowledged in
-// part and is still there as a whole.
+// Room that is left beside the bytes of a queue: more than the largest segment.
 constexpr std::size_t kSegmentMax = 512 * 1024;
 
 Result<void> set_tcp(int fd, int name, int value) {
@@ -220,16 +219,17 @@ Result<tcp_repair_cb> read_control_block(int fd) {
 
 Result<Bytes> peek_send_queue(int fd, std::size_t length) {
   SOCKREPAIR_TRY(select_queue(fd, TCP_SEND_QUEUE));
-  Bytes bytes(length + kSegmentMax);
-  Result<std::size_t> got = peek(fd, bytes);
-  if (!got && got.error().code == EFAULT)
-    return Error{EAGAIN, "send_queue: more than " + std::to_string(bytes.size()) + " bytes"};
-  if (!got) return got.error();
-  if (*got < length) return moved("send_queue", length, *got);
-  bytes.resize(*got);
-  bytes.erase(bytes.begin(), bytes.end() - static_cast<std::ptrdiff_t>(length));
-  bytes.shrink_to_fit();
-  return bytes;
+  Bytes bytes(length);
+  SOCKREPAIR_TRY_ASSIGN(std::size_t got, peek(fd, bytes));
+  // The first segment has been acknowledged in part, and is still there as a whole: the kernel
+  // gives as many bytes as there is room for, and tells the number of all.
+  if (got > bytes.size()) {
+    bytes.resize(got);
+    SOCKREPAIR_TRY_ASSIGN(got, peek(fd, bytes));
+  }
+  if (got < length || got != bytes.size()) return moved("send_queue", length, got);
+  if (got == length) return bytes;
+  return Bytes(bytes.end() - static_cast<std::ptrdiff_t>(length), bytes.end());
 }
 
 Result<PeekedQueue> peek_receive_queue(int fd, std::size_t length, int peek_offset) {

@@ -672,6 +672,48 @@ TEST_F(TcpCaseTest, PeekingGoesOnWhereItWas) {
   EXPECT_STREQ(peeked.data(), "cd");
 }
 
+// --- a segment that is acknowledged in part ---
+
+// The kernel keeps all of it, and tells all of it to who reads the queue. Such a peer is made of
+// one that has received nothing.
+TEST_F(TcpCaseTest, WhatIsAcknowledgedOfASegmentIsNotSentAgain) {
+  ASSERT_OK_AND_ASSIGN(Pair pair, world_->connect(kFamilies[0], Opener::kPeer));
+  sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+  const sock_fprog deaf{1, &nothing};
+  ASSERT_THAT(
+      sys::setsockopt_bytes(pair.peer.get(), SOL_SOCKET, SO_ATTACH_FILTER, &deaf, sizeof(deaf)),
+      IsOk());
+  ASSERT_THAT(say(pair.ours, "abcdef"), IsOk());
+  ASSERT_OK_AND_ASSIGN(TcpSocket peer, dump_tcp_socket(pair.peer, {.leave_in_repair = true,
+                                                                   .control_block = false}));
+  pair.peer.reset();
+  peer.connection->receive_queue = {'a', 'b', 'c'};
+  peer.connection->rcv_seq += 3;
+  Result<RestoredTcpSocket> half = world_->peer().run([&] { return restore_tcp_socket(peer, {}); });
+  ASSERT_THAT(half, IsOk());
+  pair.peer = std::move(half->fd);
+  ASSERT_THAT(say(pair.peer, "half"), IsOk());
+  ASSERT_THAT(wait_until("half is acknowledged", Deadline::after(kPatience),
+                         [&] {
+                           Result<int> left = unacknowledged(pair.ours);
+                           return left && *left == 3;
+                         }),
+              IsOk());
+
+  ASSERT_OK_AND_ASSIGN(TcpSocket dump, dump_tcp_socket(pair.ours, {.leave_in_repair = true}));
+  const TcpConnection::Bytes& queue = dump.connection->send_queue;
+  EXPECT_EQ(std::string(queue.begin(), queue.end()), "def");
+  pair.ours.reset();
+  ASSERT_THAT(world_->move(), IsOk());
+  ASSERT_THAT(sys::setsockopt(pair.peer.get(), SOL_SOCKET, SO_DETACH_FILTER, 0), IsOk());
+  ASSERT_THAT(world_->let_pass(), IsOk());
+  ASSERT_OK_AND_ASSIGN(RestoredTcpSocket restored, restore(dump));
+  EXPECT_THAT(hear(restored.fd, "half"), IsOk());
+  // The answer to it says what is missing, sooner than a timer does.
+  EXPECT_THAT(say(restored.fd, "ghi"), IsOk());
+  EXPECT_THAT(hear(pair.peer, "abcdefghi"), IsOk());
+}
+
 // --- urgent data ---
 
 TEST_F(TcpCaseTest, UrgentDataStaysOutOfTheStream) {
