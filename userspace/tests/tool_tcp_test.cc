@@ -378,6 +378,27 @@ TEST_F(TcpToolTest, FailedRestoreTellsNobody) {
   expect_alive(peers_[0], fd);
 }
 
+// --- what is lost
+
+TEST_F(TcpToolTest, WhatManySocketsLoseIsOneLine) {
+  for (int number : {kFirst + 1, kFirst + 2, kOwnClient}) {
+    ASSERT_OK_AND_ASSIGN(Fd fd, take(number));
+    ASSERT_THAT(sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_SAVE_SYN, 1), IsOk());
+  }
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump({"--json"}));
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_THAT(ran.err, HasSubstr("lost: 3 sockets, descriptors 201-203: option SOL_TCP, "
+                                 "TCP_SAVED_SYN"));
+  std::vector<std::string> subjects;
+  const nlohmann::json report = nlohmann::json::parse(ran.out);
+  for (const nlohmann::json& loss : report.at("losses")) {
+    const std::string line = loss;
+    if (line.find("TCP_SAVED_SYN") != std::string::npos)
+      subjects.push_back(line.substr(0, line.find(':')));
+  }
+  EXPECT_THAT(subjects, ElementsAre("descriptor 201", "descriptor 202", "descriptor 203"));
+}
+
 // --- what is refused
 
 TEST_F(TcpToolTest, ConnectionsThatWaitForAccept) {

@@ -16,6 +16,7 @@
 
 #include "command.h"
 #include "keeper.h"
+#include "losses.h"
 #include "other_netns.h"
 #include "progress.h"
 #include "selection.h"
@@ -45,11 +46,11 @@ struct Report {
   std::size_t tcp_sockets = 0;
   std::size_t listeners = 0;
   std::size_t connections = 0;
-  std::size_t received = 0;         // bytes in receive queues of connections
-  std::size_t sent = 0;             // and in their send queues
-  std::size_t time_waits = 0;       // connections that are over
-  std::vector<std::string> losses;  // one line each
-  std::vector<std::string> notes;   // the same, of what is not a socket of the process
+  std::size_t received = 0;    // bytes in receive queues of connections
+  std::size_t sent = 0;        // and in their send queues
+  std::size_t time_waits = 0;  // connections that are over
+  Losses losses;
+  std::vector<std::string> notes;  // a line each, of what is not a socket of the process
   StopMethod method = StopMethod::kAlreadyStopped;
   std::chrono::microseconds stopped{0};
   pid_t keeper = 0;  // of the lock that stays; 0: none does
@@ -133,10 +134,12 @@ class Dump {
   // Of a TCP socket; also in SYN_SENT. Nothing where the kernel does not tell.
   Result<std::optional<Endpoint>> peer_of(const Candidate& candidate);
   Result<void> take_away(const Process& process, StoppedProcess& stopped);
-  void lose(const std::string& what) { report_.losses.push_back(what); }
+  void lose(const Candidate& candidate, std::string what) {
+    report_.losses.add(candidate.held.numbers, "", std::move(what));
+  }
   template <typename Socket>
   void lose_all(const Candidate& candidate, const Socket& socket) {
-    for (const Loss& loss : socket.losses) lose(candidate.subject() + ": " + loss.describe());
+    for (const Loss& loss : socket.losses) lose(candidate, loss.describe());
   }
 
   const DumpCommand& command_;
@@ -252,7 +255,7 @@ Result<void> Dump::note_other_holders(pid_t pid) {
       return Error{EBUSY, candidate.subject() + ": a connection, and " + who +
                               "; it cannot be moved from one of them only"};
     }
-    lose(candidate.subject() + ": not closed everywhere, " + who);
+    lose(candidate, "not closed everywhere, " + who);
   }
   return {};
 }
@@ -329,7 +332,7 @@ Result<void> Dump::add_time_waits() {
   for (auto& [cookie, kept] : time_waits_) {
     auto is_carried = [&](const TcpTimeWait& one) {
       if (one.keys.empty()) return true;
-      lose(one.describe() + ": " + one.keys + " cannot be carried");
+      report_.losses.add(one.describe() + ": " + one.keys + " cannot be carried");
       return false;
     };
     std::erase_if(kept.connections, [&](const TcpTimeWait& one) { return !is_carried(one); });
@@ -544,7 +547,7 @@ void print_json(FILE* out, const DumpCommand& command, const Report& report) {
           report.received, report.sent, report.time_waits, report.keeper,
           json_string(ending(command.afterwards)).c_str(),
           json_string(stop_method_name(report.method)).c_str(),
-          static_cast<long long>(report.stopped.count()), list(report.losses).c_str(),
+          static_cast<long long>(report.stopped.count()), list(report.losses.each()).c_str(),
           list(report.notes).c_str());
 }
 
@@ -557,7 +560,7 @@ int run_dump(const DumpCommand& command) {
   Report report;
   Dump dump(command, report);
   Result<void> done = dump.run();
-  for (const std::string& loss : report.losses) complain("lost: " + loss);
+  for (const std::string& loss : report.losses.by_cause()) complain("lost: " + loss);
   for (const std::string& note : report.notes) complain("left behind: " + note);
   if (!done) return fail(done.error(), dump.status());
   FILE* out = command.file == "-" ? stderr : stdout;

@@ -16,6 +16,7 @@
 #include "command.h"
 #include "hand_over.h"
 #include "keeper.h"
+#include "losses.h"
 #include "netns.h"
 #include "open_image.h"
 #include "progress.h"
@@ -69,7 +70,7 @@ class Restore {
   Result<void> let_pass(const std::vector<HandedSocket>& sockets);
 
   std::vector<HandedSocket> take() { return std::move(made_); }
-  const std::vector<std::string>& losses() const { return losses_; }
+  const Losses& losses() const { return losses_; }
   int status() const { return status_; }
 
  private:
@@ -93,7 +94,7 @@ class Restore {
   std::optional<ImageReader> reader_;
   NetnsMap netns_;
   std::vector<HandedSocket> made_;
-  std::vector<std::string> losses_;
+  Losses losses_;
   std::vector<ConnectionLock> locks_;
   struct TimeWait {
     TcpTimeWait connection;
@@ -115,6 +116,12 @@ std::string subject_of(const ImageSocket& entry, const Socket& socket) {
   std::string number =
       entry.descriptors.empty() ? "?" : std::to_string(entry.descriptors.front().number);
   return "descriptor " + number + " (" + endpoint_text(socket.local) + ")";
+}
+
+std::vector<int> numbers_of(const HandedSocket& socket) {
+  std::vector<int> numbers;
+  for (const ImageDescriptor& descriptor : socket.descriptors) numbers.push_back(descriptor.number);
+  return numbers;
 }
 
 void rewrite(Endpoint* endpoint, const std::vector<AddressRewrite>& rewrites) {
@@ -269,8 +276,8 @@ Result<void> Restore::prepare_time_waits(const Plan& plan, int highest) {
     time_waits_.push_back({one, *std::move(prepared)});
   }
   for (const auto& [what, count] : lost) {
-    losses_.push_back(std::to_string(count) + " TIME_WAIT " +
-                      (count == 1 ? "connection: " : "connections: ") + what);
+    losses_.add(std::to_string(count) + " TIME_WAIT " +
+                (count == 1 ? "connection: " : "connections: ") + what);
   }
   return {};
 }
@@ -373,7 +380,7 @@ Result<void> Restore::make_all(const Plan& plan) {
         return {};
       }
       for (const Loss& loss : made->losses)
-        losses_.push_back(description.subject + ": " + loss.describe());
+        losses_.add(numbers_of(description.handed), description.handed.local, loss.describe());
       description.handed.fd = std::move(made->fd);
       made_.push_back(std::move(description.handed));
       return {};
@@ -465,7 +472,7 @@ int run_restore(const RestoreCommand& command) {
   Restore restore(command);
   auto make = [&restore]() -> Result<std::vector<HandedSocket>> {
     Result<void> made = restore.run();
-    for (const std::string& loss : restore.losses()) complain("lost: " + loss);
+    for (const std::string& loss : restore.losses().by_cause()) complain("lost: " + loss);
     if (!made) return made.error();
     return restore.take();
   };

@@ -10,6 +10,7 @@
 #include <charconv>
 
 #include "hand_over.h"
+#include "losses.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 
@@ -130,13 +131,6 @@ Result<AddressRewrite> parse_rewrite(const std::string& text) {
   Result<IpAddress> to = IpAddress::parse(text.substr(at + 1));
   if (!from || !to || from->family() != to->family()) return wrong;
   return AddressRewrite{*from, *to};
-}
-
-std::string numbers_text(const std::vector<int>& numbers) {
-  std::string text = numbers.size() == 1 ? "descriptor" : "descriptors";
-  for (std::size_t i = 0; i < numbers.size(); ++i)
-    text += (i == 0 ? " " : ", ") + std::to_string(numbers[i]);
-  return text;
 }
 
 bool matches_filters(const Selection& selection, const Endpoint& local, const Endpoint& peer) {

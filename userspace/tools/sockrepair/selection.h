@@ -68,15 +68,12 @@ struct Candidate {
   bool may_have_segments() const {
     return is_connection() || (protocol == Protocol::kTcp && state == TcpState::kSynSent);
   }
-  // "descriptor 5", "descriptors 5, 7"
+  // As numbers_text().
   std::string subject() const;
 };
 
 // Whether a connection with these names has one of each kind of filter that there is.
 bool matches_filters(const Selection& selection, const Endpoint& local, const Endpoint& peer);
-
-// "descriptor 5", "descriptors 5, 7"
-std::string numbers_text(const std::vector<int>& numbers);
 
 // The sockets of `process`, which is stopped, that `selection` is for, by their lowest number. Only
 // UDP and TCP sockets over IPv4 and IPv6 are; another one that --fd names is EPROTONOSUPPORT, a
