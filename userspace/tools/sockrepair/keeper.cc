@@ -103,7 +103,10 @@ class Kept {
   Kept(const std::vector<KeptConnection>& connections, std::string name)
       : connections_(connections), name_(std::move(name)) {}
 
+  // Both before the caller is told to go on: from then on it changes modes.
+  void note_modes();
   Result<void> lock();
+
   void run(const Fd& control);
 
  private:
@@ -119,7 +122,6 @@ class Kept {
     int reuse_address = 0;  // SO_REUSEADDR, which kernels without TCP_REPAIR_CB forget
   };
 
-  void note_modes();
   void put_back();
   void keep(std::chrono::seconds time);
   bool is_taken_over(Part& part) const;
@@ -222,7 +224,6 @@ void Kept::keep(std::chrono::seconds time) {
 }
 
 void Kept::run(const Fd& control) {
-  note_modes();
   for (;;) {
     std::optional<std::string> command = receive_packet(control);
     if (command && command->starts_with(kKeep)) {
@@ -243,6 +244,7 @@ void Kept::run(const Fd& control) {
   for (int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, SIG_DFL);
   {
     Kept kept(connections, name);
+    kept.note_modes();
     Result<void> locked = lock ? kept.lock() : Result<void>();
     if (send_packet(control, packet_of(locked)) && locked) kept.run(control);
   }
