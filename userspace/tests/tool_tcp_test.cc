@@ -271,6 +271,20 @@ TEST_F(TcpToolTest, SentWithScmRights) {
   expect_alive(peers_[0], fd);
 }
 
+// Where they are put the tool has its own descriptors, of which it needs some to the last.
+TEST_F(TcpToolTest, NumbersOfTheToolItself) {
+  ASSERT_THAT(dump({"--kill"}), Exited(0));
+  const auto cookie = sockets().front()["netns_cookie"].get<std::uint64_t>();
+  const std::string own =
+      "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(ns_->fd().get());
+  ASSERT_RESTORED(program, {"restore", "--listen-fds", "--netns",
+                            std::to_string(cookie) + "=" + own, image(), "--", "sleep", "1000"});
+  EXPECT_EQ(tables(), "");
+  ASSERT_OK_AND_ASSIGN(Fd fd, program.take(4));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[0], fd);
+}
+
 // The answer to its SYN is lost. It would end the socket's state between two calls of the dump, or
 // be answered with a reset by the host.
 TEST_F(TcpToolTest, ConnectionsThatBeginAreLocked) {

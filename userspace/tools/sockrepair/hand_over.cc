@@ -33,11 +33,7 @@ bool limit_raised = false;
 // The sockets' descriptors under numbers above `highest`, where no dup2() to a wanted number hits
 // one that is still needed.
 Result<void> move_out_of_the_way(std::vector<HandedSocket>& sockets, int highest) {
-  for (HandedSocket& socket : sockets) {
-    Fd moved(::fcntl(socket.fd.get(), F_DUPFD_CLOEXEC, highest + 1));
-    if (!moved) return Error{errno, "fcntl(F_DUPFD_CLOEXEC, " + std::to_string(highest + 1) + ")"};
-    socket.fd = std::move(moved);
-  }
+  for (HandedSocket& socket : sockets) SOCKREPAIR_TRY(move_above(highest, &socket.fd));
   return {};
 }
 
@@ -165,6 +161,13 @@ Result<void> make_room(int highest, std::size_t more) {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
     return Error{errno, "setrlimit(RLIMIT_NOFILE, " + std::to_string(needed) + ")"};
   limit_raised = true;
+  return {};
+}
+
+Result<void> move_above(int highest, Fd* fd) {
+  Fd moved(::fcntl(fd->get(), F_DUPFD_CLOEXEC, highest + 1));
+  if (!moved) return Error{errno, "fcntl(F_DUPFD_CLOEXEC, " + std::to_string(highest + 1) + ")"};
+  *fd = std::move(moved);
   return {};
 }
 

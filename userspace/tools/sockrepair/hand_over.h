@@ -36,6 +36,9 @@ using LetPass = std::function<Result<void>(const std::vector<HandedSocket>&)>;
 // the same time; raises the soft limit if that is in the way. EMFILE: the hard limit is.
 Result<void> make_room(int highest, std::size_t more);
 
+// Gives `fd` a number above `highest`, where no socket is going to be put.
+Result<void> move_above(int highest, Fd* fd);
+
 // Replaces this program by `program`, which finds the sockets under the numbers they had, or, with
 // HandOver::kListenFds, from 3 on in the order given, as sd_listen_fds(3) expects. Everything else
 // that is open and not inheritable is closed by that. Returns only on failure, and then complains

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "hand_over.h"
 #include "try.h"
 
 namespace sockrepair::tool {
@@ -86,6 +87,11 @@ Result<void> NetnsMap::check(const std::set<std::uint64_t>& cookies) const {
   return Error{EINVAL, "the sockets are from " + std::to_string(cookies.size()) +
                            " network namespaces; say where they belong:" + open +
                            ", or --netns NS for all"};
+}
+
+Result<void> NetnsMap::move_above(int highest) {
+  for (Entry& entry : entries_) SOCKREPAIR_TRY(tool::move_above(highest, &entry.fd));
+  return tool::move_above(highest, &home_.fd);
 }
 
 Result<void> NetnsMap::enter_entry(const Entry& entry) {

@@ -2,6 +2,7 @@
 #ifndef SOCKREPAIR_TOOLS_NETNS_H_
 #define SOCKREPAIR_TOOLS_NETNS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -24,6 +25,10 @@ class NetnsMap {
   // EINVAL if `cookies`, those of all sockets of an image, leave it open where some belong, or a
   // value is for a cookie that none has.
   Result<void> check(const std::set<std::uint64_t>& cookies) const;
+
+  // Gives its descriptors numbers above `highest`, for who puts others at the ones below.
+  Result<void> move_above(int highest);
+  std::size_t descriptors() const { return entries_.size() + 1; }
 
   // Moves the calling thread to where sockets with this cookie belong.
   Result<void> enter(std::uint64_t cookie);

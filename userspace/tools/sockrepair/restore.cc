@@ -3,7 +3,6 @@
 // sockrepair restore: the sockets of an image, made again and handed over.
 
 #include <errno.h>
-#include <fcntl.h>
 
 #include <algorithm>
 #include <map>
@@ -243,17 +242,9 @@ int highest_number(const Plan& plan, HandOver hand_over) {
 Result<void> Restore::check(const Plan& plan) {
   if (plan.sockets == 0) return Error{ENODATA, "the image has no such socket"};
   SOCKREPAIR_TRY(netns_.check(plan.namespaces));
-  std::size_t more = plan.sockets + plan.time_waits.size();
+  std::size_t more = plan.sockets + plan.time_waits.size() + netns_.descriptors();
   if (command_.hand_over == HandOver::kListenFds) more += plan.sockets;
   return make_room(highest_number(plan, command_.hand_over), more);
-}
-
-// Under a number above `highest`, where no socket is going to be put.
-Result<void> move_above(int highest, Fd* fd) {
-  Fd moved(::fcntl(fd->get(), F_DUPFD_CLOEXEC, highest + 1));
-  if (!moved) return Error{errno, "fcntl(F_DUPFD_CLOEXEC, " + std::to_string(highest + 1) + ")"};
-  *fd = std::move(moved);
-  return {};
 }
 
 // What cannot be made again is lost: the sockets are of use without. All of one cause are one line.
@@ -403,11 +394,12 @@ Result<void> Restore::run() {
   SOCKREPAIR_TRY_ASSIGN(netns_, NetnsMap::parse(command_.netns));
   SOCKREPAIR_TRY_ASSIGN(Plan what, plan());
   SOCKREPAIR_TRY(check(what));
+  // Where sockets are put before the last of what is done here. Those of --listen-fds begin with 3.
+  const int highest = highest_number(what, command_.hand_over) + static_cast<int>(what.sockets) + 1;
+  SOCKREPAIR_TRY(netns_.move_above(highest));
   SOCKREPAIR_TRY(lock(what));
   SOCKREPAIR_TRY(make_all(what));
-  // Those of --listen-fds begin with 3.
-  SOCKREPAIR_TRY(prepare_time_waits(
-      what, highest_number(what, command_.hand_over) + static_cast<int>(what.sockets) + 1));
+  SOCKREPAIR_TRY(prepare_time_waits(what, highest));
   std::stable_sort(made_.begin(), made_.end(), [](const HandedSocket& a, const HandedSocket& b) {
     return lowest_number(a) < lowest_number(b);
   });
