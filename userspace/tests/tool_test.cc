@@ -40,9 +40,13 @@ namespace sockrepair::test {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::Ge;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Le;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -748,7 +752,7 @@ INSTANTIATE_TEST_SUITE_P(
          "--no-lock excludes --hold"},
         {"restore_with_no_way_of_congestion",
          {"restore", "f", "--congestion", "x", "--", "y"},
-         "--congestion: "},
+         "--congestion: x not in {capped,skip,whole}"},
         {"restore_rewrites_nothing",
          {"restore", "f", "--rewrite", "1.2.3.4", "--", "y"},
          "--rewrite: '1.2.3.4' is no OLD=NEW"},
@@ -780,6 +784,7 @@ TEST(HelpTest, IsThereForEachVerb) {
     ASSERT_OK_AND_ASSIGN(Ran ran, run_tool({verb, "--help"}));
     EXPECT_EQ(ran.status, 0);
     EXPECT_THAT(ran.out, HasSubstr(std::string("\n  sockrepair ") + verb + " ")) << "an example";
+    EXPECT_THAT(ran.out, Each(AnyOf('\n', AllOf(Ge(' '), Le('~'))))) << "text";
     EXPECT_EQ(ran.err, "");
   }
   ASSERT_OK_AND_ASSIGN(Ran version, run_tool({"--version"}));

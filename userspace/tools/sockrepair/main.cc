@@ -222,6 +222,13 @@ void add_dump(CLI::App& app, DumpCommand& command) {
   dump->add_flag("--json", command.json, "Report as JSON");
 }
 
+const std::map<std::string, TcpCongestion>& congestion_words() {
+  static const std::map<std::string, TcpCongestion> words = {{"capped", TcpCongestion::kCapped},
+                                                             {"whole", TcpCongestion::kWhole},
+                                                             {"skip", TcpCongestion::kSkip}};
+  return words;
+}
+
 void add_restore(CLI::App& app, RestoreCommand& command) {
   CLI::App* restore =
       app.add_subcommand("restore", "Make the sockets of an image again and hand them over");
@@ -253,14 +260,15 @@ void add_restore(CLI::App& app, RestoreCommand& command) {
       ->excludes(send_to);
   add_which(*restore, command.which);
   restore
-      ->add_option("--congestion", command.tcp.congestion,
-                   "What is kept of the congestion window: capped, half of it (default); whole; "
-                   "skip, nothing")
+      ->add_option_function<std::string>(
+          "--congestion",
+          [&command](const std::string& word) {
+            command.tcp.congestion = congestion_words().at(word);
+          },
+          "What is kept of the congestion window: capped, half of it (default); whole; skip, "
+          "nothing")
       ->type_name("HOW")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, TcpCongestion>{{"capped", TcpCongestion::kCapped},
-                                               {"whole", TcpCongestion::kWhole},
-                                               {"skip", TcpCongestion::kSkip}}));
+      ->check(CLI::IsMember(congestion_words()));
   restore->add_flag("--count-pause", command.tcp.count_pause,
                     "Timers of connections ran on since the dump");
   restore
