@@ -1026,6 +1026,38 @@ TEST_F(bounds, refused)
 	}
 }
 
+/* TCP_INFO counts all three as busy, the control block each of them once. */
+TEST(busy_time)
+{
+	struct tcp_repair_cb cb, now;
+	struct tcp_info info;
+	int fd, err;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	fd = repair_lonely();
+	ASSERT_LE(0, fd);
+
+	ASSERT_EQ(0, get_cb(fd, &cb));
+	cb.busy_time = 100 * SECOND;
+	cb.rwnd_limited = 30 * SECOND;
+	cb.sndbuf_limited = 7 * SECOND;
+	ASSERT_EQ(0, set_cb(fd, &cb));
+
+	ASSERT_EQ(0, tcp_info(fd, &info));
+	EXPECT_EQ(137 * SECOND, info.tcpi_busy_time);
+	EXPECT_EQ(30 * SECOND, info.tcpi_rwnd_limited);
+	EXPECT_EQ(7 * SECOND, info.tcpi_sndbuf_limited);
+
+	ASSERT_EQ(0, get_cb(fd, &now));
+	EXPECT_EQ(cb.busy_time, now.busy_time);
+	EXPECT_EQ(cb.rwnd_limited, now.rwnd_limited);
+	EXPECT_EQ(cb.sndbuf_limited, now.sndbuf_limited);
+	close(fd);
+}
+
 /* --- moving a connection ------------------------------------------------- */
 
 /* All that is needed to make the socket anew. */

@@ -42,13 +42,14 @@
  * @keepalive_time: TCP_KEEPIDLE, 0: the sysctl's
  * @keepalive_intvl: TCP_KEEPINTVL, 0: the sysctl's
  *
- * @bytes_acked: as in struct tcp_info, like all counters that follow
+ * @bytes_acked: as in struct tcp_info, like the next three
  * @bytes_received: bytes in sequence
  * @bytes_sent: bytes sent, also again
  * @bytes_retrans: bytes sent again
- * @busy_time: microseconds with data to send
- * @rwnd_limited: part of it that the peer's window was the limit
- * @sndbuf_limited: part of it that the send buffer was the limit
+ * @busy_time: microseconds with data to send that neither of the next two
+ *	counts; tcpi_busy_time is the sum of all three
+ * @rwnd_limited: microseconds that the peer's window was the limit
+ * @sndbuf_limited: microseconds that the send buffer was the limit
  *
  * @rcv_nxt: next byte expected; must be the socket's
  * @copied_seq: next byte to be read; must be the socket's, or one more if the
