@@ -226,6 +226,25 @@ TEST_F(DumpTest, RefusesAndLeavesNothing) {
   EXPECT_THAT(directory_->entries(), IsEmpty());
 }
 
+// What is said to nobody goes to nobody: not into the image, nor to a peer.
+TEST_F(DumpTest, WithoutStandardDescriptors) {
+  auto shell = [&](const std::string& command) {
+    return ns_->run([&]() -> Result<Ran> {
+      SOCKREPAIR_TRY_ASSIGN(Running running,
+                            Running::start({"sh", "-c", "exec " + tool_path() + " " + command}));
+      return running.wait();
+    });
+  };
+  const std::string all = "dump --pid " + pid() + " ";
+  EXPECT_THAT(shell(all + "--kill -o - >&-"), FailedWith(1, HasSubstr("EBADF")));
+  EXPECT_THAT(target_->wait_for_state('S'), IsOk());
+  ASSERT_THAT(shell(all + "--kill -o " + image() + " >&- 2>&-"), Exited(0));
+  EXPECT_EQ(sockets().size(), 3U);
+  // PROGRAM has none either, but its sockets.
+  const std::string look = "test ! -e /proc/self/fd/2 && test -e /proc/self/fd/201";
+  EXPECT_THAT(shell("restore " + image() + " -- sh -c '" + look + "' <&- >&- 2>&-"), Exited(0));
+}
+
 TEST_F(DumpTest, KeepsAnOlderImageWhenItFails) {
   std::ofstream(image()) << "older";
   EXPECT_THAT(dump({"--fd", "777"}), Exited(1));

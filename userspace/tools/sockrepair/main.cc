@@ -3,8 +3,10 @@
 // sockrepair: checkpoint and restore of sockets, from the command line.
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -366,11 +368,26 @@ int run(int argc, char** argv) {
   return run_restore(restore);
 }
 
+// Makes sure that descriptors 0 to 2 are there. Otherwise images and sockets would come to be them,
+// and what is meant for a person would be written into an image, or to a peer. Whoever uses one
+// that was not there is told so; PROGRAM finds things as they were.
+Result<void> take_standard_descriptors() {
+  for (int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(number, F_GETFD) >= 0 || errno != EBADF) continue;
+    const int wrong_way = number == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+    if (::open("/dev/null", wrong_way | O_CLOEXEC) != number)
+      return Error{errno, "open(/dev/null), for descriptor " + std::to_string(number)};
+  }
+  return {};
+}
+
 }  // namespace
 }  // namespace sockrepair::tool
 
 int main(int argc, char** argv) {
   try {
+    if (auto taken = sockrepair::tool::take_standard_descriptors(); !taken)
+      return sockrepair::tool::fail(taken.error());
     return sockrepair::tool::run(argc, argv);
   } catch (const std::bad_alloc&) {
     return sockrepair::tool::fail(sockrepair::Error{ENOMEM, "allocation"});
