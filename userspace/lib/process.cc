@@ -171,13 +171,22 @@ Result<void> Process::kill(std::chrono::milliseconds patience) const {
     std::string call = "pidfd_send_signal(process " + std::to_string(pid_) + ", SIGKILL)";
     if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) != 0 && errno != ESRCH)
       return Error{errno, call};
-    pollfd exited{pidfd_.get(), POLLIN, 0};
-    int timeout = static_cast<int>(std::clamp<std::int64_t>(patience.count(), 0, INT_MAX));
-    int ready = ::poll(&exited, 1, timeout);
-    if (ready < 0) return Error{errno, "poll(pidfd)"};
-    if (ready == 0)
-      return Error{ETIMEDOUT, call + ": still there after " + std::to_string(timeout) + " ms"};
-    return {};
+    // A signal to the caller does not end the wait: it will be dead, and the caller has to know.
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point deadline = Clock::now() + patience;
+    for (;;) {
+      const auto left =
+          std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+      pollfd exited{pidfd_.get(), POLLIN, 0};
+      const int ready =
+          ::poll(&exited, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, INT_MAX)));
+      if (ready > 0) return {};
+      if (ready < 0 && errno != EINTR) return Error{errno, "poll(pidfd)"};
+      if (left <= 0) {
+        return Error{ETIMEDOUT,
+                     call + ": still there after " + std::to_string(patience.count()) + " ms"};
+      }
+    }
   });
 }
 

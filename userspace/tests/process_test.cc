@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -195,6 +196,29 @@ TEST(ProcessTest, Kills) {
   ASSERT_THAT(process.kill(kPatience), IsOk());
   EXPECT_THAT(target.heard(), FailsWith(ECONNRESET));
   EXPECT_THAT(process.kill(kPatience), IsOk());
+}
+
+// Who is told that it failed takes the process for alive.
+TEST(ProcessTest, KillsUnderSignals) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start([](const Line& line) {
+                         // To be given back, which takes a while.
+                         std::vector<char> much(32 << 20, 'x');
+                         idle(line);
+                       }));
+  ASSERT_THAT(target.heard(), IsOk());
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target.pid()));
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = [](int) {};
+  ASSERT_EQ(::sigaction(SIGALRM, &action, &before), 0);
+  const itimerval often{{0, 200}, {0, 200}};
+  const itimerval never{};
+  ASSERT_EQ(::setitimer(ITIMER_REAL, &often, nullptr), 0);
+  Result<void> killed = process.kill(kPatience);
+  EXPECT_EQ(::setitimer(ITIMER_REAL, &never, nullptr), 0);
+  EXPECT_EQ(::sigaction(SIGALRM, &before, nullptr), 0);
+  EXPECT_THAT(killed, IsOk());
+  EXPECT_THAT(target.heard(), FailsWith(ECONNRESET));
 }
 
 TEST(StoppedProcessTest, StopsAllThreadsAndLetsThemGoOn) {
