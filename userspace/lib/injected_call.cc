@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/rseq.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -40,6 +42,16 @@ struct CallRow {
   std::uint64_t number;  // on x86-64, whatever this program is built for
   const char* name;
 };
+// <linux/ptrace.h> of Linux 5.13, which cannot be included with <sys/ptrace.h>.
+constexpr auto kGetRseqConfiguration = static_cast<__ptrace_request>(0x420f);
+struct RseqConfiguration {
+  std::uint64_t area;  // struct rseq, as rseq(2) was told; 0: it was not
+  std::uint32_t area_size;
+  std::uint32_t signature;
+  std::uint32_t flags;
+  std::uint32_t pad;
+};
+
 constexpr CallRow kCalls[] = {
     {InjectedCall::kClose, 3, "close"},
     {InjectedCall::kDup3, 292, "dup3"},
@@ -95,6 +107,14 @@ class Tracee {
     iovec area{&values, sizeof(values)};
     return request(PTRACE_SETREGSET, "PTRACE_SETREGSET", NT_PRSTATUS,
                    reinterpret_cast<long>(&area));
+  }
+
+  // Where its restartable sequences (rseq(2)) are described; 0: it has none, or cannot have any.
+  std::uint64_t rseq_area() const {
+    RseqConfiguration configuration{};
+    const bool told = ::ptrace(kGetRseqConfiguration, pid_, sizeof(configuration),
+                               &configuration) == sizeof(configuration);
+    return told ? configuration.area : 0;
   }
 
   Result<std::uint64_t> signal_mask() const {
@@ -216,6 +236,7 @@ class InjectedCalls::Session {
     if (::poll(&exited, 1, 0) != 0)
       return Error{ESRCH, "process " + std::to_string(pid_) + " has ended"};
     SOCKREPAIR_TRY_ASSIGN(registers_, tracee_.registers());
+    SOCKREPAIR_TRY(restart_sequence());
     SOCKREPAIR_TRY_ASSIGN(mask_, tracee_.signal_mask());
     changed_ = true;
     return tracee_.set_signal_mask(~0ULL);
@@ -264,6 +285,28 @@ class InjectedCalls::Session {
   }
 
  private:
+  // A thread that was stopped in the middle of a restartable sequence begins it anew when it runs
+  // again: the kernel sees to that, by the registers, and would find those of a call.
+  Result<void> restart_sequence() {
+    const std::uint64_t area = tracee_.rseq_area();
+    if (area == 0) return {};
+    SOCKREPAIR_TRY_ASSIGN(auto at, read<std::uint64_t>(area + offsetof(struct rseq, rseq_cs)));
+    if (at == 0) return {};
+    SOCKREPAIR_TRY_ASSIGN(auto sequence, read<struct rseq_cs>(at));
+    if (registers_.rip - sequence.start_ip < sequence.post_commit_offset)
+      registers_.rip = sequence.abort_ip;
+    return {};
+  }
+
+  template <typename T>
+  Result<T> read(std::uint64_t address) const {
+    T value{};
+    SOCKREPAIR_TRY(moved("pread",
+                         ::pread(memory(), &value, sizeof(value), static_cast<off_t>(address)),
+                         sizeof(value)));
+    return value;
+  }
+
   // On its way from one stop to the other the thread looks as if it ran. Should somebody have
   // continued it, it does.
   void wait_stopped() const {

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/rseq.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -468,6 +469,48 @@ void hold_and_spin(const Line& line) {
   }
 }
 
+// In a restartable sequence (rseq(2)) that nothing ends but the kernel, by going to where it begins
+// anew: after each interruption. Were the thread to go on in its middle, it would stay there.
+void hold_and_restart(const Line& line) {
+  ::dup2(sys::socket(AF_INET, SOCK_DGRAM, 0)->get(), kLow);
+  ::dup2(kLow, kHigh);
+  if (__rseq_size == 0) return line.say("the C library has registered no rseq");
+  static volatile std::uint64_t restarts = 0;
+  std::thread([&line] {
+    line.say("ready");
+    for (;;) {
+      line.hear();
+      std::uint64_t before = restarts;
+      while (restarts == before) continue;
+      line.say("alive");
+    }
+  }).detach();
+  auto* area = reinterpret_cast<struct rseq*>(static_cast<char*>(__builtin_thread_pointer()) +
+                                              __rseq_offset);
+restarted:
+  restarts = restarts + 1;
+  // The table is struct rseq_cs; in front of where it restarts is what rseq(2) was told, RSEQ_SIG.
+  asm goto(R"(
+      .pushsection .data.rel.ro, "aw"
+      .balign 32
+   1: .long 0, 0
+      .quad 2f, 3f - 2f, 4f
+      .popsection
+      .pushsection .text.restart, "ax"
+      .long 0x53053053
+   4: jmp %l[restarted]
+      .popsection
+      leaq 1b(%%rip), %%rax
+      movq %%rax, %0
+   2: pause
+      jmp 2b
+   3:)"
+           :
+           : "m"(area->rseq_cs)
+           : "rax", "memory"
+           : restarted);
+}
+
 void hold_and_sleep(const Line& line) {
   ::dup2(sys::socket(AF_INET, SOCK_DGRAM, 0)->get(), kLow);
   ::dup2(kLow, kHigh);
@@ -504,7 +547,7 @@ class CloseTest : public ::testing::TestWithParam<CloseKind> {
  protected:
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start(GetParam().body));
-    ASSERT_THAT(target.heard(), IsOk());
+    ASSERT_THAT(target.heard(), IsOkAndHolds("ready"));
     if (GetParam().sleeps) {
       ASSERT_THAT(target.wait_for_state('S'), IsOk());
     }
@@ -560,6 +603,8 @@ TEST_P(CloseTest, KeepsAStoppedProcessStopped) {
 
 INSTANTIATE_TEST_SUITE_P(All, CloseTest,
                          ::testing::Values(CloseKind{"spinning", hold_and_spin, false},
+                                           CloseKind{"in_a_restartable_sequence", hold_and_restart,
+                                                     false},
                                            CloseKind{"sleeping", hold_and_sleep, true},
                                            CloseKind{"receiving", hold_and_receive, true}),
                          [](const auto& test) { return test.param.name; });
