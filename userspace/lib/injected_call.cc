@@ -78,10 +78,12 @@ class Tracee {
   ~Tracee() { detach(); }
 
   Result<void> attach() {
-    // A seccomp filter need not allow the calls; to suspend it is a privilege.
+    // To suspend a seccomp filter is a privilege.
     constexpr long kOptions = PTRACE_O_TRACESYSGOOD;
-    if (::ptrace(PTRACE_SEIZE, pid_, nullptr, kOptions | PTRACE_O_SUSPEND_SECCOMP) != 0)
+    if (::ptrace(PTRACE_SEIZE, pid_, nullptr, kOptions | PTRACE_O_SUSPEND_SECCOMP) != 0) {
+      SOCKREPAIR_TRY(refuse_filtered());
       SOCKREPAIR_TRY(request(PTRACE_SEIZE, "PTRACE_SEIZE", 0, kOptions));
+    }
     attached_ = true;
     SOCKREPAIR_TRY(request(PTRACE_INTERRUPT, "PTRACE_INTERRUPT", 0, 0));
     SOCKREPAIR_TRY(wait());
@@ -141,6 +143,16 @@ class Tracee {
   }
 
  private:
+  // A filter need not allow the calls, and can end the process for them.
+  Result<void> refuse_filtered() const {
+    SOCKREPAIR_TRY_ASSIGN(std::string status,
+                          read_small_file("/proc/" + std::to_string(pid_) + "/status"));
+    const std::string mode = field_of(status, "Seccomp", ':').value_or("0");
+    if (mode == "0") return {};
+    return Error{EPERM, "process " + std::to_string(pid_) + " is under seccomp(2), mode " + mode +
+                            "; to suspend that takes CAP_SYS_ADMIN, and no seccomp(2) here"};
+  }
+
   Result<void> request(__ptrace_request what, const char* name, long address, long data) const {
     if (::ptrace(what, pid_, address, data) != 0)
       return Error{errno, "ptrace(" + std::string(name) + ", " + std::to_string(pid_) + ")"};

@@ -37,7 +37,8 @@ enum class InjectedCall : std::uint8_t {
 // call, that is, lost. Move-only; for one thread, since a tracer is one.
 class InjectedCalls {
  public:
-  // ENOTSUP: not x86-64, or a 32-bit process; nothing was touched then. ESRCH: it has ended.
+  // ENOTSUP: not x86-64, or a 32-bit process; nothing was touched then. ESRCH: it has ended. EPERM:
+  // a seccomp filter of the process cannot be suspended, or it may not be traced.
   // Errors of ptrace(2).
   static Result<InjectedCalls> begin(pid_t pid, const Fd& pidfd);
 

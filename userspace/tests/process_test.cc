@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -50,6 +52,7 @@ namespace sockrepair::test {
 namespace {
 
 using std::chrono::milliseconds;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -599,6 +602,58 @@ TEST_P(CloseTest, KeepsAStoppedProcessStopped) {
   EXPECT_THAT(target_->wait_for_state('T'), IsOk());
   ASSERT_EQ(::kill(target_->pid(), SIGCONT), 0);
   expect_alive();
+}
+
+// A filter that ends the process for every call but one.
+bool allow_only(std::uint32_t call) {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{std::size(filter), filter};
+  return ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+// Who is under a filter itself may not suspend one.
+TEST(CloseUnderSeccompTest, IsSuspendedOrRefused) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess target, LiveProcess::start([](const Line& line) {
+                         ::dup2(sys::socket(AF_INET, SOCK_DGRAM, 0)->get(), kLow);
+                         line.say("ready");
+                         if (allow_only(SYS_getppid))
+                           for (;;) ::syscall(SYS_getppid);
+                       }));
+  ASSERT_THAT(target.heard(), IsOk());
+  const std::string status = "/proc/" + std::to_string(target.pid()) + "/status";
+  ASSERT_THAT(wait_until("it is under the filter", Deadline::after(kPatience),
+                         [&] {
+                           return sockrepair::internal::field_of(
+                                      sockrepair::internal::read_small_file(status).value(),
+                                      "Seccomp", ':') == "2";
+                         }),
+              IsOk());
+  const pid_t pid = target.pid();
+  auto close_low = [pid]() -> Result<void> {
+    SOCKREPAIR_TRY_ASSIGN(Process process, Process::open(pid));
+    SOCKREPAIR_TRY_ASSIGN(StoppedProcess stopped,
+                          StoppedProcess::stop(process, {.signal_only = true}));
+    return stopped.close({kLow});
+  };
+  ASSERT_OK_AND_ASSIGN(LiveProcess filtered, LiveProcess::start([&](const Line& line) {
+                         sock_filter all[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+                         const sock_fprog program{1, all};
+                         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+                         Result<void> closed = close_low();
+                         line.say(closed ? "closed" : closed.error().describe());
+                         line.wait_for_end();
+                       }));
+  EXPECT_THAT(filtered.heard(),
+              IsOkAndHolds(AllOf(HasSubstr("is under seccomp(2), mode 2"), HasSubstr("EPERM"))));
+  EXPECT_TRUE(has_descriptor(pid, kLow));
+  EXPECT_THAT(close_low(), IsOk());
+  EXPECT_FALSE(has_descriptor(pid, kLow));
+  EXPECT_THAT(target.states(), IsOkAndHolds("R"));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CloseTest,

@@ -160,7 +160,8 @@ class StoppedProcess {
   // Closes descriptors in the process, by making its main thread call close(2) (ptrace(2)): other
   // processes that have the same sockets keep them. On return each number is closed or, with an
   // error, none of those after the one that the error names. ENOTSUP: stopped by the freezer, or a
-  // 32-bit process, or not x86-64; then nothing was closed. Without numbers it only finds that out.
+  // 32-bit process, or not x86-64; EPERM: it may not be traced, or is under seccomp(2), which takes
+  // CAP_SYS_ADMIN to suspend; then nothing was closed. Without numbers it only finds that out.
   //
   // Should the caller be killed during the call, the process may be left with the registers of the
   // injected call, that is, it is lost.
@@ -172,8 +173,8 @@ class StoppedProcess {
   // with an error, none. For the time it has a page of memory and up to three descriptors more.
   //
   // EEXIST: a number is in use. EINVAL: one is negative, or there twice. EBADF, EMFILE: its
-  // RLIMIT_NOFILE does not allow it, or an epoll instance of a watch is not there. ENOTSUP, and
-  // when the caller is killed: as for close().
+  // RLIMIT_NOFILE does not allow it, or an epoll instance of a watch is not there. ENOTSUP, EPERM,
+  // and when the caller is killed: as for close().
   Result<void> place(std::span<const PlacedDescriptor> descriptors);
 
  private:
