@@ -42,7 +42,7 @@ function(sockrepair_add_pkgconfig name)
 endfunction()
 
 sockrepair_add_shared(sockrepair)
-target_link_libraries(sockrepair_shared PRIVATE Threads::Threads)
+target_link_libraries(sockrepair_shared PRIVATE Threads::Threads Boost::context)
 sockrepair_add_pkgconfig(sockrepair)
 
 # The image library uses parts of the other that are nobody else's business: it has a copy of them.

@@ -2,6 +2,7 @@
 #ifndef SOCKREPAIR_LIB_LANES_H_
 #define SOCKREPAIR_LIB_LANES_H_
 
+#include <boost/context/fiber.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -10,7 +11,6 @@
 #include <vector>
 
 #include "call.h"
-#include "fiber.h"
 #include "sockrepair/result.h"
 #include "uring.h"
 
@@ -33,7 +33,7 @@ class Lanes final : private Carrier {
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
   // Precondition: idle().
-  ~Lanes() = default;
+  ~Lanes();
 
   bool has_room() const { return !free_.empty(); }
   bool idle() const { return free_.size() == lanes_.size(); }
@@ -48,8 +48,15 @@ class Lanes final : private Carrier {
   std::uint64_t submissions() const { return uring_->submissions(); }
 
  private:
+  // Stacks of jobs: bytes, of which only the pages that were used are in memory. A page below each
+  // is not accessible.
+  static constexpr std::size_t kStack = 256 << 10;
+
+  // Of both sides the one that runs is empty. To change sides takes no system call.
   struct Lane {
-    std::unique_ptr<Fiber> fiber;
+    boost::context::fiber inside;   // does the lane's jobs
+    boost::context::fiber outside;  // has entered it
+    std::function<void()> job;      // empty: there is none, or it has ended
     Call call{};
     long result = 0;
   };
@@ -58,6 +65,7 @@ class Lanes final : private Carrier {
 
   bool takes(const Call& call) const override { return !broken_ && uring_->takes(call); }
   long make(const Call& call) override;
+  boost::context::fiber work(std::size_t lane, boost::context::fiber outside);
   void run(std::size_t lane);
   void submit(std::vector<std::size_t>& ready);
 

@@ -11,12 +11,14 @@
 #include <cstring>
 #include <memory>
 #include <ostream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "call.h"
 #include "lanes.h"
 #include "sockrepair/address.h"
+#include "sockrepair/batch.h"
 #include "sockrepair/fd.h"
 #include "uring.h"
 #include "util/matchers.h"
@@ -202,6 +204,39 @@ TEST(LanesTest, JobsGoOnWhereTheyWere) {
   }
   for (std::size_t i = 0; i < sums.size(); ++i)
     EXPECT_EQ(sums[i], 5 * (static_cast<int>(i) + 1)) << i;
+}
+
+// What a job throws and catches is its own, whatever the others throw meanwhile.
+TEST(LanesTest, ExceptionsStayInTheirJob) {
+  Result<std::unique_ptr<Lanes>> made = Lanes::create(3);
+  if (!made) GTEST_SKIP() << made.error().describe();
+  Lanes& lanes = **made;
+  std::vector<std::string> caught(3);
+  for (std::size_t me = 0; me < caught.size(); ++me) {
+    lanes.start([&caught, me] {
+      int value = 0;
+      for (int i = 0; i < 5; ++i) {
+        try {
+          const Fd socket(
+              static_cast<int>(make({CallKind::kSocket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0})));
+          (void)make({CallKind::kSetsockopt, socket.get(), SOL_SOCKET, SO_PRIORITY, &value,
+                      sizeof(value)});
+          throw std::runtime_error(std::to_string(me));
+        } catch (const std::runtime_error& error) {
+          caught[me] += error.what();
+        }
+      }
+    });
+  }
+  while (!lanes.idle()) lanes.turn();
+  EXPECT_THAT(caught, ::testing::ElementsAre("00000", "11111", "22222"));
+}
+
+// As many as a batch can have, of which none is ever used.
+TEST(LanesTest, UnusedOnesGoAway) {
+  Result<std::unique_ptr<Lanes>> made = Lanes::create(BatchOptions::kInFlightMax);
+  if (!made) GTEST_SKIP() << made.error().describe();
+  EXPECT_TRUE((*made)->idle());
 }
 
 }  // namespace
