@@ -190,6 +190,35 @@ TEST_F(TcpToolTest, ConnectionsGoOnElsewhere) {
   expect_alive(another, accepted);
 }
 
+// The data of the one is not kept while the others are made.
+TEST_F(ToolFixture, ManyBytesInLittleMemory) {
+  constexpr int kConnections = 12;
+  constexpr int kBytes = 2 << 20;
+  constexpr int kLimit = 34'000;  // KiB of data; some 20,000 are the program's own
+  start([](const Line& line) {
+    Fd listener = listening(local(kPort)).value();
+    (void)sys::setsockopt(listener.get(), SOL_SOCKET, SO_RCVBUFFORCE, 2 * kBytes);
+    line.say("ready");
+    for (int i = 0; i < kConnections; ++i)
+      hold_as(Fd(::accept(listener.get(), nullptr, nullptr)), kFirst + i);
+    line.wait_for_end();
+  });
+  const std::string bytes(kBytes, 'x');
+  std::vector<Fd> peers;
+  for (int i = 0; i < kConnections; ++i) {
+    ASSERT_OK_AND_ASSIGN(Fd peer, ns_->run([] { return connected(local(kPort)); }));
+    ASSERT_EQ(::send(peer.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), kBytes);
+    peers.push_back(std::move(peer));
+  }
+  ASSERT_THAT(dump({"--kill", "--connections-only"}), Exited(0));
+  ASSERT_OK_AND_ASSIGN(Running shell, ns_->run([&] {
+    return Running::start({"sh", "-c",
+                           "ulimit -d " + std::to_string(kLimit) + "; exec " + tool_path() +
+                               " restore " + image() + " -- sleep 1000"});
+  }));
+  ASSERT_THAT(shell.wait_for_name("sleep"), IsOk());
+}
+
 TEST_F(TcpToolTest, ClosedSocketsTellNobody) {
   ASSERT_OK_AND_ASSIGN(Ran ran,
                        dump({"--close", "--connections-only", "--fd", std::to_string(kFirst + 1)}));

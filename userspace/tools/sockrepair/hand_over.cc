@@ -69,7 +69,7 @@ int highest_number(const std::vector<HandedSocket>& sockets) {
 // Connections among them are in repair mode again, if not still.
 void close_all_silently(std::vector<HandedSocket>& sockets) {
   for (HandedSocket& socket : sockets)
-    if (socket.connection) close_silently(std::move(socket.fd));
+    if (socket.rest) close_silently(std::move(socket.fd));
 }
 
 Result<void> place(std::vector<HandedSocket>& sockets, HandOver how) {

@@ -13,7 +13,7 @@
 #include "sockrepair/fd.h"
 #include "sockrepair/image.h"
 #include "sockrepair/result.h"
-#include "sockrepair/tcp_socket.h"
+#include "whole_socket.h"
 
 // Ways to give restored sockets to a program.
 namespace sockrepair::tool {
@@ -25,8 +25,8 @@ struct HandedSocket {
   std::vector<ImageDescriptor> descriptors;
   std::string local;  // "127.0.0.1:53", "-" when unbound
   std::string peer;   // "-" when not connected
-  // Of a connection, what it was made of: it is in repair mode, and closing it sends nothing.
-  std::optional<TcpSocket> connection;
+  // Of a connection, what is left to do for it: it is in repair mode, and closing it sends nothing.
+  std::optional<internal::TcpRest> rest;
 };
 
 // Brings connections to life. Called at the last moment at which it can still fail.

@@ -141,11 +141,12 @@ const char* protocol_text(const TcpSocket&) {
   return "tcp";
 }
 
-std::optional<TcpSocket> connection_of(const UdpSocket&) {
+std::optional<internal::TcpRest> rest_of(const UdpSocket&) {
   return std::nullopt;
 }
-std::optional<TcpSocket> connection_of(const TcpSocket& socket) {
-  return socket;
+std::optional<internal::TcpRest> rest_of(const TcpSocket& socket) {
+  if (!is_connection(socket)) return std::nullopt;
+  return internal::rest_of(socket);
 }
 
 // -1: it has none.
@@ -336,7 +337,7 @@ class Restore::Source : public SocketSource {
           handed.protocol = protocol_text(socket);
           handed.local = endpoint_text(socket.local);
           handed.peer = endpoint_text(socket.peer);
-          if (is_connection(socket)) handed.connection = connection_of(socket);
+          handed.rest = rest_of(socket);
           handed.descriptors = entry.descriptors;
           return description;
         },
@@ -447,8 +448,8 @@ Result<void> Restore::resume(const std::vector<HandedSocket>& sockets) {
   SOCKREPAIR_TRY(netns_.enter_default());
   locks_.clear();
   for (const HandedSocket& socket : sockets) {
-    if (!socket.connection) continue;
-    Result<void> resumed = resume_tcp_socket(socket.fd, *socket.connection, tcp_options());
+    if (!socket.rest) continue;
+    Result<void> resumed = internal::resume_tcp(socket.fd.get(), *socket.rest, tcp_options());
     if (!resumed) {
       return Error{resumed.error().code,
                    socket.local + " with " + socket.peer + ": " + resumed.error().what};
