@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -296,6 +297,34 @@ TEST_F(TcpToolTest, SentWithScmRights) {
   ASSERT_RESTORED(program, {"restore", "--listen-fds", image(), "--", "sleep", "1000"});
   EXPECT_EQ(program.variable("LISTEN_FDNAMES"), "tcp-200:tcp-201:tcp-202:tcp-203:tcp-204:udp-205");
   ASSERT_OK_AND_ASSIGN(Fd fd, program.take(4));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[0], fd);
+}
+
+// Who has got all sockets, and goes before the word that these are all. The connections are alive
+// by then, and whoever tries again has them.
+TEST_F(TcpToolTest, ReceiverThatGoesTooEarly) {
+  ASSERT_THAT(dump({"--kill", "--hold", "0"}), Exited(0));
+  const std::string path = directory_->file("to");
+  ASSERT_OK_AND_ASSIGN(Fd listener, sys::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  ASSERT_OK_AND_ASSIGN(Running tool, begin({"restore", image(), "--send-to", path}));
+  ASSERT_THAT(
+      wait_for_events("the tool connects", listener.get(), POLLIN, Deadline::after(kPatience)),
+      IsOk());
+  Fd connection(::accept(listener.get(), nullptr, nullptr));
+  // Nothing more is taken; what the tool has sent before that is lost.
+  ASSERT_EQ(::shutdown(connection.get(), SHUT_RD), 0);
+  ASSERT_OK_AND_ASSIGN(Ran ran, tool.wait());
+  EXPECT_EQ(ran.status, 1);
+  connection.reset();
+  listener.reset();
+  ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+  ASSERT_OK_AND_ASSIGN(Fd fd, program.take(kFirst + 1));
   EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
   expect_alive(peers_[0], fd);
 }

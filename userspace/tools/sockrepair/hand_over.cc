@@ -197,7 +197,7 @@ int execute(std::vector<HandedSocket> sockets, HandOver how,
   return fail(done.error(), status);
 }
 
-Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string& path,
+Result<void> send_to(std::vector<HandedSocket> sockets, const std::string& path,
                      const LetPass& let_pass) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -226,6 +226,7 @@ Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string
   if (result) result = let_pass(sockets);
   if (result) result = send_line(fd.get(), "end " + std::to_string(sent) + "\n", nullptr);
   if (!result) {
+    close_all_silently(sockets);
     return Error{result.error().code, "--send-to " + path + ", which got " + std::to_string(sent) +
                                           " of " + std::to_string(sockets.size()) +
                                           " sockets and not the end: " + result.error().what};

@@ -50,8 +50,9 @@ int execute(std::vector<HandedSocket> sockets, HandOver how,
 // Sends the sockets to whoever listens on the unix stream socket at `path` ("@NAME": abstract): one
 // message each, with the descriptor and a line "udp NUMBERS LOCAL PEER", or "tcp ...", NUMBERS
 // separated by commas or "-"; then, after `let_pass`, a line "end COUNT". Who does not read the
-// last line has not got all.
-Result<void> send_to(const std::vector<HandedSocket>& sockets, const std::string& path,
+// last line has not got all. After an error connections end, also where they were sent to, such
+// that the peer is told nothing.
+Result<void> send_to(std::vector<HandedSocket> sockets, const std::string& path,
                      const LetPass& let_pass);
 
 // Gives the sockets to process `pid`, under the numbers that they had, which must be free there

@@ -480,7 +480,7 @@ int run_restore(const RestoreCommand& command) {
   if (!made) return fail(made.error(), restore.status());
   if (command.hand_over != HandOver::kSendTo)
     return execute(*std::move(made), command.hand_over, command.program, let_pass);
-  Result<void> sent = send_to(*made, command.path, let_pass);
+  Result<void> sent = send_to(*std::move(made), command.path, let_pass);
   return sent ? kDone : fail(sent.error());
 }
 
