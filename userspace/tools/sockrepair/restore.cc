@@ -92,9 +92,10 @@ class Restore {
   const RestoreCommand& command_;
   std::optional<ImageReader> reader_;
   NetnsMap netns_;
-  std::vector<HandedSocket> made_;
   Losses losses_;
   std::vector<ConnectionLock> locks_;
+  // Closed before segments pass: what reached one that is not handed over would be acknowledged.
+  std::vector<HandedSocket> made_;
   struct TimeWait {
     TcpTimeWait connection;
     PreparedTimeWait prepared;
