@@ -70,7 +70,7 @@ check-series: ## all that reviewers' bots would say, patch by patch; CHECK='--fa
 submit-dry-run: ## send the series to an SMTP server on loopback and apply what arrives
 	@scripts/submit-dry-run
 
-submit: ## write a series out as it would be mailed; mails nothing; SUBMIT='--series net' and the like
+submit: ## write a series out as it would be mailed; mails nothing; SUBMIT='--series net-next-udp' and the like
 	@scripts/submit $(SUBMIT)
 
 migrate: ## a TCP connection between three guests, moved 1000 times under netem (N=, T=)

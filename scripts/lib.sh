@@ -296,11 +296,33 @@ kernel_version() {
              print v["EXTRAVERSION"] }'
 }
 
-# series_patches: the patches in the order they are applied, net before net-next, one a line.
-# This is the only place that says what belongs to the series.
+# kernel-patches/series.txt, the only place that says what belongs to the series: SERIES_ORDER has
+# the directories in the order in which they are applied, SERIES_TREE the tree each is mailed for.
+SERIES_ORDER=()
+declare -A SERIES_TREE=()
+series_read() {
+  local name tree rest file
+  while read -r name tree rest; do
+    if [[ $name == [!#]* ]]; then
+      [[ $name$tree =~ ^[a-z-]+$ && $tree && ! $rest && ! ${SERIES_TREE[$name]:-} ]] ||
+        die "kernel-patches/series.txt: not a row: $name $tree $rest"
+      SERIES_ORDER+=("$name")
+      SERIES_TREE[$name]=$tree
+    fi
+  done <"$PATCHES/series.txt"
+  ((${#SERIES_ORDER[@]})) || die 'kernel-patches/series.txt has no rows'
+  for file in "$PATCHES"/*/*.patch; do
+    name=${file%/*}
+    [[ ! -e $file || ${SERIES_TREE[${name##*/}]:-} ]] ||
+      die "$name has patches and is not in kernel-patches/series.txt"
+  done
+}
+series_read
+
+# series_patches: the patches in the order in which they are applied, one a line.
 series_patches() {
   local series patch
-  for series in net net-next; do
+  for series in "${SERIES_ORDER[@]}"; do
     for patch in "$PATCHES/$series"/*.patch; do
       if [[ -e $patch ]]; then
         echo "$patch"

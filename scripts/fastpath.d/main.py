@@ -43,7 +43,7 @@ def objects_of(builds: list[Path], places: list[str]) -> list[str]:
 
 def static(args: argparse.Namespace) -> int:
     """Code, layouts and sizes of a series, as JSON."""
-    builds = [b for b in (args.base, args.patched, args.off) if b]
+    builds = [b for b in (args.base, args.patched, args.off, args.off_base) if b]
     objects = [o for o in objects_of(builds, args.places) if o not in args.without]
     entries = codediff.read_list(HERE / "functions.txt")
     structs = layout.read_structs(HERE / "structs.txt")
@@ -53,7 +53,7 @@ def static(args: argparse.Namespace) -> int:
         "title": args.title,
         "code": codediff.compare(args.base, args.patched, entries, objects),
         "layout": layout.compare(args.base, args.patched, structs),
-        "sizes": sizes.compare(args.base, args.patched, args.off, objects),
+        "sizes": sizes.compare(args.base, args.patched, args.off, objects, args.off_base),
     }
     args.output.write_text(json.dumps(result, indent=1))
     return 0
@@ -108,6 +108,8 @@ def main() -> int:
     verb.add_argument("--base", type=Path, required=True)
     verb.add_argument("--patched", type=Path, required=True)
     verb.add_argument("--off", type=Path, help="patched, with the options of the series off")
+    verb.add_argument("--off-base", type=Path,
+                      help="base, with options that it has already off (default: base)")
     verb.add_argument("--title", action="append", required=True)
     verb.add_argument("--output", type=Path, required=True)
     verb.add_argument("--without", action="append", default=[], metavar="OBJECT",

@@ -147,8 +147,10 @@ def _sizes(sizes: dict[str, Any]) -> list[str]:
         return lines
     differs = sizes["off_differs"]
     moved = sizes["off_lines_moved"]
-    text = (f"Off differs from base in {', '.join(differs)}." if differs else
-            "Off is base byte for byte, relocations included")
+    off, base = ("Off", "base") if "off" in labels else (
+        "With the options off, patched", "base with them off")
+    text = (f"{off} differs from {base} in {', '.join(differs)}." if differs else
+            f"{off} is {base} byte for byte, relocations included")
     if not differs:
         text += (f", but for line numbers of WARN() in {', '.join(moved)}." if moved else ".")
     return lines + _wrap(text)
@@ -162,7 +164,7 @@ def counted(counts: dict[str, Any] | None) -> str:
     lines = [_row("Instructions of a call", "base", "patched", "apart", "bound")]
     lines += [_row(f"  {r['call']}", r["base"], r["patched"], r["difference"], r["bound"])
               for r in counts["rows"]]
-    lines += _wrap("patched has all patches of both series. "
+    lines += _wrap("patched has all patches of all series. "
                    "QEMU -icount shift=0: the guest's time stamp counter counts instructions. "
                    "Delivery on loopback is part of the sending call. Least of all repetitions, "
                    f"median of {counts['boots']} boots of each kernel; bound: how far apart "

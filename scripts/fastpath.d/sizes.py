@@ -19,23 +19,32 @@ def size(obj: Object) -> Size:
     return total
 
 
-def compare(base: Path, patched: Path, off: Path | None, objects: list[str]) -> dict[str, object]:
-    """Sizes where they differ, sums, and every difference of `off` to `base`.
+def read(path: Path) -> Object | None:
+    """An object, None if there is none."""
+    return Object(path) if path.exists() else None
+
+
+def compare(base: Path, patched: Path, off: Path | None, objects: list[str],
+            off_base: Path | None = None) -> dict[str, object]:
+    """Sizes where they differ, sums, and every difference of `off` to `off_base`.
 
     `off` is the patched kernel with the options of the series off, None for a
-    series without options. `objects` is what any of the builds has; an object
-    that one lacks counts as empty, and for `off` against `base` as a difference.
+    series without options. `off_base` is the base with the same options off, if
+    it has some already: then it is `base` and `patched` with options on whose
+    sizes are told. `objects` is what any of the builds has; an object that one
+    lacks counts as empty, and for `off` against `off_base` as a difference.
     """
     builds = {"base": base, "patched": patched}
-    if off is not None:
-        builds = {"base": base, "off": off, "on": patched}
+    if off_base in (None, base):
+        off_base = base
+        if off is not None:
+            builds = {"base": base, "off": off, "on": patched}
     totals = {name: [0, 0, 0] for name in builds}
     rows: list[dict[str, object]] = []
     differences: dict[str, list[str]] = {}
     lines_only: list[str] = []
     for name in objects:
-        found = {label: Object(path / name) if (path / name).exists() else None
-                 for label, path in builds.items()}
+        found = {label: read(path / name) for label, path in builds.items()}
         sizes = {label: size(obj) if obj else [0, 0, 0] for label, obj in found.items()}
         for label, numbers in sizes.items():
             totals[label] = [a + b for a, b in zip(totals[label], numbers)]
@@ -43,7 +52,7 @@ def compare(base: Path, patched: Path, off: Path | None, objects: list[str]) -> 
             rows.append({"object": name, **sizes})
         if off is None:
             continue
-        a, b = found["base"], found["off"]
+        a, b = read(off_base / name), read(off / name)
         if a and b:
             if found_here := section_differences(a, b):
                 differences[name] = found_here

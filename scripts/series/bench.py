@@ -24,7 +24,6 @@ from series.patchfile import Patch
 from series.worktree import Broken, Worktree, git, run
 
 HERE = Path(__file__).parent
-SERIES = ("net", "net-next")
 PASS, FAIL, SKIP, NONE = "pass", "FAIL", "skip", "none"
 
 
@@ -77,6 +76,22 @@ def source(function: Callable[..., object]) -> str:
     return "\n".join(found[name] for name in sorted(found))
 
 
+def read_series(patches: Path) -> dict[str, str]:
+    """The table of series: the folder of each, in order, and the tree that it is mailed for."""
+    file = patches / "series.txt"
+    if not file.exists():
+        raise Broken(f"no {file}")
+    rows = [line.split() for line in file.read_text(encoding="utf-8").splitlines()
+            if line.strip() and not line.startswith("#")]
+    table = {row[0]: row[-1] for row in rows}
+    if any(len(row) != 2 for row in rows) or len(table) != len(rows) or not rows:
+        raise Broken(f"{file}: not rows of a folder and a tree, each folder once")
+    others = {p.parent.name for p in patches.glob("*/*.patch")} - set(table)
+    if others:
+        raise Broken(f"{file}: not in it, and with patches: {', '.join(sorted(others))}")
+    return table
+
+
 class Bench:
     """One run's view; made once, given to every check. Others wait until it is left."""
 
@@ -93,8 +108,10 @@ class Bench:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.work = Worktree(tree, self.folder / "tree", base)
         self.jobs = jobs
-        self.series = {name: patchfile.load(patches / name) for name in SERIES}
-        self.order = [p for name in SERIES for p in self.series[name]]
+        self.trees = read_series(patches)
+        self.series = {name: patchfile.load(patches / name) for name in self.trees}
+        self.last = list(self.trees)[-1]
+        self.order = [p for patches_of in self.series.values() for p in patches_of]
         self.builder = Builder(self.work, self.folder / "build", root / "Kconfig.snippets",
                                cache, jobs, patchfile.symbols(self.order))
         self.base_tree = self.work.hash(self.work.base)
@@ -223,5 +240,5 @@ def remember(bench: Bench, key: str, again: bool,
     return outcome, False
 
 
-__all__ = ["Bench", "Broken", "Check", "FAIL", "NONE", "Outcome", "PASS", "SKIP", "SERIES",
-           "perform", "remember", "run", "verdict"]
+__all__ = ["Bench", "Broken", "Check", "FAIL", "NONE", "Outcome", "PASS", "SKIP",
+           "perform", "read_series", "remember", "run", "verdict"]

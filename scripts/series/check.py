@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from series import generate, rules, seeds
-from series.bench import (FAIL, HERE, NONE, PASS, SERIES, SKIP, Bench, Broken, Check, Outcome,
-                          file_digest, perform, remember, verdict)
+from series.bench import (FAIL, HERE, NONE, PASS, SKIP, Bench, Broken, Check, Outcome,
+                          file_digest, perform, read_series, remember, verdict)
 from series.checks import CHECKS
 from series.patchfile import Patch
 
@@ -45,7 +45,7 @@ def whole_series(bench: Bench, series: str) -> Outcome:
 
 
 def sources(bench: Bench, again: bool) -> tuple[Outcome, bool]:
-    """Whether selftests and documentation of both series equal their sources here."""
+    """Whether selftests and documentation of all series equal their sources here."""
     key = hashlib.sha256("\0".join([
         bench.prefix(bench.order[-1]), generate.digest(bench),
         file_digest(HERE / "generate.py")]).encode()).hexdigest()
@@ -55,7 +55,7 @@ def sources(bench: Bench, again: bool) -> tuple[Outcome, bool]:
 def rerun(row: Row, args: argparse.Namespace) -> str:
     series, _, number = row.patch.partition(" ")
     command = f"scripts/check-series --only {row.check}"
-    if series in SERIES:
+    if number:
         command += f" --series {series}"
     if number.isdigit():
         command += f" --patch {int(number)}"
@@ -70,7 +70,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         prog="check-series", description="Checks the series in kernel-patches/, patch by patch.")
     parser.add_argument("--fast", action="store_true", help="only what needs no build")
     parser.add_argument("--only", metavar="CHECK", action="append", help="only these checks")
-    parser.add_argument("--series", choices=SERIES, action="append", help="only this series")
+    parser.add_argument("--series", metavar="NAME", action="append",
+                        help="only this series of kernel-patches/series.txt")
     parser.add_argument("--patch", type=int, action="append", metavar="N",
                         help="only the Nth patch of a series")
     parser.add_argument("--again", action="store_true", help="remember nothing")
@@ -101,14 +102,14 @@ def run_checks(bench: Bench, args: argparse.Namespace, chosen: list[Check],
 
     patches = [p for p in bench.order if (not args.series or p.series in args.series)
                and (not args.patch or p.number in args.patch)]
-    for name in args.series or SERIES:
+    for name in args.series or bench.series:
         if bench.series[name] and not args.patch and (not args.only or "series" in args.only):
             rows.append(Row(f"{name} all", "series", whole_series(bench, name), 0.0, False))
             show(rows[-1], args.quiet)
     if bench.order and not args.patch and (not args.only or "sources" in args.only):
         start = time.monotonic()
         outcome, remembered = sources(bench, args.again)
-        rows.append(Row("both", "sources", outcome, time.monotonic() - start, remembered))
+        rows.append(Row("all", "sources", outcome, time.monotonic() - start, remembered))
         show(rows[-1], args.quiet)
     # Quick checks go patch by patch; builds go by configuration, which they share.
     for patch in patches:
@@ -118,7 +119,7 @@ def run_checks(bench: Bench, args: argparse.Namespace, chosen: list[Check],
     for check in chosen:
         for patch in patches if not check.fast else ():
             one(check, patch)
-    if bench.series["net-next"] and not args.series and not args.patch:
+    if bench.series[bench.last] and not args.series and not args.patch:
         rows += self_tests(bench, args, {c.name: c for c in chosen}, sown)
     return rows
 
@@ -126,7 +127,7 @@ def run_checks(bench: Bench, args: argparse.Namespace, chosen: list[Check],
 def self_tests(bench: Bench, args: argparse.Namespace, chosen: dict[str, Check],
                sown: tuple[seeds.Seed, ...]) -> list[Row]:
     """Each check that ran also finds the faults that are there to be found."""
-    whole: seeds.Whole = {"series": lambda b: whole_series(b, "net-next"),
+    whole: seeds.Whole = {"series": lambda b: whole_series(b, b.last),
                           "sources": lambda b: verdict(generate.faults(b))}
     rows = []
     for seed in sown:
@@ -162,6 +163,10 @@ def main(argv: list[str], root: Path, sown: tuple[seeds.Seed, ...] = seeds.SEEDS
     chosen = [c for c in CHECKS if (c.name in args.only if args.only
                                     else c.fast or not args.fast)]
     try:
+        strangers = set(args.series or ()) - set(known := read_series(
+            args.patches or root / "kernel-patches"))
+        if strangers:
+            raise Broken(f"no series {', '.join(sorted(strangers))}; there are: {', '.join(known)}")
         with Bench(root, cache, args.patches or root / "kernel-patches",
                    args.tree or cache / "tree", args.base, min(2, os.cpu_count() or 1)) as bench:
             rows = run_checks(bench, args, chosen, sown)
@@ -177,7 +182,7 @@ def main(argv: list[str], root: Path, sown: tuple[seeds.Seed, ...] = seeds.SEEDS
                              encoding="utf-8")
     count = {s: sum(r.outcome.status == s for r in rows) for s in (PASS, FAIL, SKIP)}
     if not rows:
-        print("nothing was checked: " + ("both series are empty" if not bench.order
+        print("nothing was checked: " + ("all series are empty" if not bench.order
                                          else "there is no such patch"))
     print(f"{count[PASS]} passed, {count[FAIL]} failed, {count[SKIP]} skipped")
     return 1 if count[FAIL] else 2 if not rows and bench.order else 0

@@ -21,7 +21,7 @@ SOURCED = re.compile(r"(?:tools/testing/(selftests/.+\.(?:c|h|sh|py))|(Documenta
 
 @dataclasses.dataclass(frozen=True)
 class NewPatch:
-    """A row of generated.txt: the last patches of net-next, in order."""
+    """A row of generated.txt."""
 
     installer: str
     message: str
@@ -68,11 +68,11 @@ def install(bench: Bench, commit: str, installers: tuple[str, ...] = INSTALLERS)
 def faults(bench: Bench) -> list[str]:
     """In what the series and its sources differ."""
     found = []
-    subjects = {p.subject: p for p in bench.series["net-next"]}
+    subjects = {p.subject: p for p in bench.order}
     for row in rows(bench):
         subject, body = message(bench, row)
         if subject not in subjects:
-            found.append(f"no patch of net-next has the subject of {row.message}: {subject}")
+            found.append(f"no patch has the subject of {row.message}: {subject}")
         elif subjects[subject].body.strip("\n") != body:
             found.append(f"{row.message} is not the message of its patch")
     final = bench.commit(bench.order[-1])
@@ -123,16 +123,17 @@ def _author(bench: Bench, commit: str) -> dict[str, str]:
             "GIT_AUTHOR_DATE": values[2]}
 
 
-def rebuild(bench: Bench) -> tuple[str, str]:
-    """Commits of the series as its sources make it: the last one, and the last of net.
+def rebuild(bench: Bench) -> tuple[str, dict[str, str]]:
+    """Commits of the series as their sources make them: the last one, and that of each series
+    that others follow.
 
     A new patch takes author and date of the one before it, an old one keeps
     its own: the same sources make the same patches.
     """
-    if not bench.series["net-next"]:
-        raise Broken("net-next has no patch that others could follow")
+    if not bench.order:
+        raise Broken("there is no patch that others could follow")
     commits = [bench.commit(p) for p in bench.order]
-    subjects = {p.subject for p in bench.series["net-next"]}
+    subjects = {p.subject for p in bench.order}
     for row in rows(bench):
         if message(bench, row)[0] in subjects:
             continue
@@ -145,8 +146,9 @@ def rebuild(bench: Bench) -> tuple[str, str]:
     made = install(bench, commits[-1])
     owners = _owners(bench, commits, made)
     words = {message(bench, r)[0]: r.message for r in rows(bench)}
-    tip, net_end = bench.work.base, bench.work.base
-    for at, commit in enumerate(commits):
+    tip = bench.work.base
+    tips = [tip]
+    for commit in commits:
         tree = bench.at(tip)
         bench.work.at = ""
         need(git(tree, "cherry-pick", "--keep-redundant-commits", commit), "git cherry-pick")
@@ -158,9 +160,12 @@ def rebuild(bench: Bench) -> tuple[str, str]:
                      str(bench.patches / words[subject])), "git commit --amend")
         tip = need(git(tree, "rev-parse", "HEAD"), "HEAD").strip()
         bench.work.at = tip
-        if at + 1 == len(bench.series["net"]):
-            net_end = tip
+        tips.append(tip)
     if need(git(bench.work.path, "rev-parse", "HEAD^{tree}"), "HEAD").strip() != made:
         raise Broken("the patches do not make the tree that the sources make")
     need(git(bench.work.tree, "update-ref", "refs/sockrepair/generated", tip), "git update-ref")
-    return tip, net_end
+    ends, count = {}, 0
+    for name, patches in list(bench.series.items())[:-1]:
+        count += len(patches)
+        ends[name] = tips[count]
+    return tip, ends

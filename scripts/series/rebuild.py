@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-"""What scripts/gen-series runs: prints the last commit of the series as its sources
-make it, and the last one of net."""
+"""What scripts/gen-series runs: prints the last commit of the series as their sources
+make them, then a line for each series that others follow: its name and its last commit."""
 
 import os
 import sys
@@ -17,7 +17,10 @@ def main() -> int:
         os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sockrepair")
     try:
         with Bench(root, cache, root / "kernel-patches", cache / "tree", "", 1) as bench:
-            print(*generate.rebuild(bench))
+            tip, ends = generate.rebuild(bench)
+        print(tip)
+        for name, commit in ends.items():
+            print(name, commit)
     except (Broken, ValueError, FileNotFoundError) as error:
         print(f"gen-series: {error}", file=sys.stderr)
         return 1

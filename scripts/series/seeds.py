@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
-"""Faults that the checks must find: one patch more, at the end of the series.
+"""Faults that the checks must find: one patch more, at the end of the last series.
 
 A check that passes says something only if it can fail. Each row of SEEDS adds
 a few lines to the tree as the series leaves it, and names the check that must
@@ -113,13 +113,13 @@ def sow(bench: Bench, seed: Seed) -> tuple[Bench, Patch]:
         ask("update-index", "--add", "--cacheinfo", f"100644,{blob.strip()},{path}")
     commit = ask("commit-tree", "-p", final, ask("write-tree").strip(),
                  stdin=seed.message + "\n").strip()
-    number = len(bench.series["net-next"]) + 1
+    number = len(bench.series[bench.last]) + 1
     file = folder / f"{number:04d}-fault.patch"
     file.write_text(ask("format-patch", "-1", "--stdout", "--zero-commit", "--no-renames",
-                        "--subject-prefix=PATCH net-next", commit), encoding="utf-8")
-    patch = patchfile.parse(file.read_text(encoding="utf-8"), file, "net-next", number)
+                        f"--subject-prefix=PATCH {bench.trees[bench.last]}", commit), encoding="utf-8")
+    patch = patchfile.parse(file.read_text(encoding="utf-8"), file, bench.last, number)
     other = copy.copy(bench)
-    other.series = {**bench.series, "net-next": [*bench.series["net-next"], patch]}
+    other.series = {**bench.series, bench.last: [*bench.series[bench.last], patch]}
     other.order = [*bench.order, patch]
     return other, patch
 

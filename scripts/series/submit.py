@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from series import mail, rules
-from series.bench import HERE, SERIES, Bench, file_digest
+from series.bench import HERE, Bench, file_digest, read_series
 from series.patchfile import Patch
 from series.worktree import Broken, git, need, run
 
@@ -107,7 +107,7 @@ def write(bench: Bench, series: str, made: list[str], version: int, letter: tupl
     tree = bench.work.tree
     onto = bench.before(bench.series[series][0])
     need(git(tree, "-c", "core.abbrev=12", "format-patch", "-q", "--cover-letter",
-             f"--base={bench.work.base}", f"--subject-prefix=PATCH {series}",
+             f"--base={bench.work.base}", f"--subject-prefix=PATCH {bench.trees[series]}",
              *([f"-v{version}"] if version > 1 else []), "--cover-from-description=none",
              "--no-signature", "--stat=72", "-o", str(out), f"{onto}..{made[-1]}", env={
                  "GIT_COMMITTER_NAME": person.name, "GIT_COMMITTER_EMAIL": person.address}),
@@ -206,7 +206,8 @@ def arguments(prog: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--base", default="", metavar="COMMIT",
                         help="what the series applies to, if it is not the tree's first commit")
     if prog == "submit":
-        parser.add_argument("--series", choices=SERIES, default="net-next")
+        parser.add_argument("--series", metavar="NAME",
+                            help="one of kernel-patches/series.txt")
         parser.add_argument("--version", type=int, default=1, metavar="N",
                             help="of the series, as in [PATCH net-next vN]")
         parser.add_argument("--tools", metavar="TEXT", help="tools used, or none; asked if absent")
@@ -249,10 +250,21 @@ def blamed(patches: list[Patch], origin: str) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(people)), unknown
 
 
+def before(bench: Bench, series: str) -> str:
+    """The series that this one needs, with their numbers of patches; empty if there are none."""
+    names = list(bench.series)
+    return " and ".join(f"the {len(bench.series[name])} of {name}"
+                        for name in names[:names.index(series)] if bench.series[name])
+
+
 def submit(argv: list[str], root: Path) -> int:
     args = arguments("submit", argv)
     out = root / "outgoing" / f"{args.series}-v{args.version}"
     try:
+        known = read_series(args.patches or root / "kernel-patches")
+        if args.series not in known:
+            raise Broken((f"no series {args.series}" if args.series else "which one? --series NAME")
+                         + f"; there are, in this order: {', '.join(known)}")
         person = identity(root)
         text = ((args.patches or root / "kernel-patches") / args.series / "cover-letter.txt"
                 ).read_text(encoding="utf-8")
@@ -272,7 +284,7 @@ def submit(argv: list[str], root: Path) -> int:
             authors, unknown = blamed(bench.series[args.series], os.environ.get("KERNEL_TREE", ""))
             cc += [a for a in authors if a not in to + cc]
             base = bench.work.base
-            others = len(bench.series["net"])
+            others = before(bench, args.series)
     except (Broken, ValueError, FileNotFoundError) as error:
         print(f"submit: {error}", file=sys.stderr)
         return 1
@@ -281,8 +293,9 @@ def submit(argv: list[str], root: Path) -> int:
             f"base-commit: {base}", f"base-commit: {name}"), encoding="utf-8")
     for file in files:
         print(f"written: {file.relative_to(root)}")
-    if args.series == "net-next" and others:
-        print(f"\nThese patches follow the {others} of net: mail those first.")
+    if others:
+        print(f"\nThese patches follow {others}. Mail them when the list's tree has those: one series "
+              "at a time.")
     if not name:
         print(f"\nbase-commit {base[:12]} is this machine's import of a kernel, nobody else has "
               "it.\nBefore you mail, take the list's tree as the base: "
@@ -326,7 +339,7 @@ def submit_dry_run(argv: list[str], root: Path) -> int:
     failed = 0
     try:
         with open_bench(args, root) as bench:
-            for series in SERIES:
+            for series in bench.series:
                 if not bench.series[series]:
                     print(f"{series}: no patches, nothing to send")
                 elif not survives(bench, series, args.again):

@@ -32,6 +32,46 @@ other_cache() {
   grep -q '^long line_30' "$TREE/net/ipv4/udp.c"
 }
 
+@test "a third series is applied after the second, and its end is known" {
+  first=$(git -C "$TREE" rev-parse series)
+  third_series
+  other_cache
+  run "$SCRIPTS/apply"
+  says '3 patches on 7.3.4'
+  [[ $(git -C "$TREE" rev-parse series) == "$first" ]]
+  [[ $(git -C "$TREE" log -1 --format=%s net-end) == 'tcp: fix three' ]]
+  [[ $(git -C "$TREE" log -1 --format=%s net-next-end) == 'udp: widen thirty' ]]
+  run ! git -C "$TREE" rev-parse -q --verify net-next-more-end
+}
+
+@test "an empty series ends where the one before it does" {
+  rm "$REPO"/kernel-patches/net/*.patch
+  other_cache
+  "$SCRIPTS/apply"
+  [[ $(git -C "$TREE" rev-parse net-end) == $(git -C "$TREE" rev-parse base-7.3.4) ]]
+}
+
+@test "the table of series is whole, or nothing is done" {
+  table=$REPO/kernel-patches/series.txt
+  before=$(state "$TREE")
+  for line in 'net-more' 'net net' 'net-more net more' 'net/more net'; do
+    cp "$table" "$BATS_TEST_TMPDIR/table"
+    echo "$line" >>"$table"
+    run "$SCRIPTS/apply"
+    ((status == 1))
+    says 'series.txt: not a row'
+    mv "$BATS_TEST_TMPDIR/table" "$table"
+  done
+  sed -i '/^net-next/d' "$table"
+  run "$SCRIPTS/apply"
+  ((status == 1))
+  says 'kernel-patches/net-next has patches and is not in'
+  rm "$table"
+  run "$SCRIPTS/apply"
+  ((status == 1))
+  [[ $(state "$TREE") == "$before" ]]
+}
+
 @test "the same series makes the same commits everywhere" {
   first=$(git -C "$TREE" rev-parse series)
   other_cache
@@ -65,6 +105,7 @@ other_cache() {
   says $'\n-int line_30;\n+long line_30;\n'
   says $'what net/ipv4/udp.c has there, from line 27:\nint line_27;'
   says 'make export-series'
+  says "$REPO/kernel-patches/net/*.patch $REPO/kernel-patches/net-next/*.patch"
   [[ $(state "$TREE") == "$before" ]]
   [[ ! -e $CACHE/apply.tmp ]]
   # Nor does a later attempt suffer from it.

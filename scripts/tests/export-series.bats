@@ -111,6 +111,23 @@ setup() {
   says 'tag -f net-end COMMIT'
 }
 
+@test "two series for one tree are cut by a tag, and nothing in their patches changes" {
+  before=$(cat "$REPO"/kernel-patches/net-next/*.patch)
+  third_series
+  [[ $(patches | xargs) == 'net-next-more/0001-udp-add-repair.patch net-next/0001-udp-widen-thirty.patch net/0001-tcp-fix-three.patch' ]]
+  [[ $(cat "$REPO"/kernel-patches/net-next{,-more}/*.patch) == "$before" ]]
+  run "$SCRIPTS/export-series"
+  says 'already holds these commits'
+}
+
+@test "tags that are not in the order of the series are refused" {
+  third_series
+  git -C "$TREE" tag -f net-next-end base-7.3.4 >/dev/null
+  run "$SCRIPTS/export-series"
+  ((status == 1))
+  says 'tag -f net-next-end COMMIT'
+}
+
 @test "edits that are not committed are refused" {
   echo 'int mine;' >"$TREE/mine.c"
   before=$(state "$REPO/kernel-patches")

@@ -6,7 +6,7 @@
 
 bats_require_minimum_version 1.5.0
 
-# new_checkout: an empty series, small fragments and our scripts in $REPO; the cache in $CACHE.
+# new_checkout: two empty series, small fragments and our scripts in $REPO; the cache in $CACHE.
 new_checkout() {
   REPO=$BATS_TEST_TMPDIR/repo
   CACHE=$BATS_TEST_TMPDIR/cache
@@ -26,6 +26,7 @@ new_checkout() {
   mkdir "$REPO/scripts"
   find "$BATS_TEST_DIRNAME/.." -maxdepth 1 -type f -exec cp -t "$REPO/scripts" {} +
   echo 7.3.4 >"$REPO/kernel-patches/BASE"
+  printf '%s\n' '# comment' 'net net' 'net-next net-next' >"$REPO/kernel-patches/series.txt"
   local file n
   for file in "$BATS_TEST_DIRNAME"/../../Kconfig.snippets/*.config; do
     n=$(basename "$file" | cut -d- -f1)
@@ -100,6 +101,16 @@ new_series() {
   run "$SCRIPTS/export-series"
   ((status == 0))
   says '1 patches in net, 2 in net-next'
+}
+
+# third_series: the last patch becomes one of a series of its own, for the same tree as the one
+# before it.
+third_series() {
+  echo 'net-next-more net-next' >>"$REPO/kernel-patches/series.txt"
+  git -C "$TREE" tag net-next-end HEAD~1
+  run "$SCRIPTS/export-series"
+  ((status == 0))
+  says '1 patches in net, 1 in net-next, 1 in net-next-more'
 }
 
 # patches: the files of the series, relative to kernel-patches/.

@@ -56,6 +56,19 @@ END
   grep -q '^+int more;' "$REPO"/kernel-patches/net-next/0004-*
 }
 
+@test "a source of a series that others follow changes its patch there" {
+  "$SCRIPTS/gen-series"
+  echo 'net-next-more net-next' >>"$REPO/kernel-patches/series.txt"
+  git -C "$TREE" tag net-next-end HEAD~1
+  "$SCRIPTS/export-series"
+  echo 'int more;' >>"$REPO/selftests/udp_repair.c"
+  "$SCRIPTS/gen-series"
+  grep -q '^+int more;' "$REPO"/kernel-patches/net-next/0004-*
+  [[ $(patches | grep -c net-next/) == 4 ]]
+  [[ $(patches | grep more) == net-next-more/0001-Documentation-networking-tell.patch ]]
+  [[ $(git -C "$TREE" log -1 --format=%s net-next-end) == 'selftests: net: test' ]]
+}
+
 @test "a patch by hand may follow one that is made" {
   "$SCRIPTS/gen-series"
   echo 'int late;' >"$TREE/net/ipv4/late.c"

@@ -20,6 +20,7 @@ import codediff
 import counts
 import layout
 import report
+import sizes
 from elf import Object
 from normalise import base_name, section_differences
 
@@ -283,6 +284,41 @@ class ByteIdentity(WithObjects):
                          [".bss: size 4 to 8"])
 
 
+class OptionOff(WithObjects):
+    """A series is compared with what it starts from, which can have options of its own."""
+
+    MORE = PLAIN + "    nop\n"
+
+    def compare(self, **builds: str) -> dict[str, object]:
+        paths = {}
+        for build, source in builds.items():
+            paths[build] = self.directory / build
+            paths[build].mkdir()
+            self.assemble(build, source)
+        return sizes.compare(paths["base"], paths["patched"], paths.get("off"), ["x.o"],
+                             paths.get("off_base", paths["base"]))
+
+    def test_no_option(self) -> None:
+        result = self.compare(base=PLAIN, patched=self.MORE)
+        self.assertEqual((list(result["totals"]), result["has_off"]), (["base", "patched"], False))
+
+    def test_the_first_option(self) -> None:
+        result = self.compare(base=PLAIN, patched=self.MORE, off=PLAIN)
+        self.assertEqual((list(result["totals"]), result["off_differs"]),
+                         (["base", "off", "on"], {}))
+        self.assertEqual([row["object"] for row in result["rows"]], ["x.o"])
+
+    def test_a_base_with_the_option_on(self) -> None:
+        result = self.compare(base=self.MORE, patched=self.MORE + "    nop\n", off=PLAIN,
+                              off_base=PLAIN)
+        self.assertEqual((list(result["totals"]), result["off_differs"]),
+                         (["base", "patched"], {}))
+
+    def test_a_base_with_the_option_on_and_a_change_with_it_off(self) -> None:
+        result = self.compare(base=PLAIN, patched=PLAIN, off=self.MORE, off_base=PLAIN)
+        self.assertEqual(list(result["off_differs"]), ["x.o"])
+
+
 class List(WithObjects):
     """The list of functions, and what is not found."""
 
@@ -517,6 +553,15 @@ class Report(unittest.TestCase):
         result = self.result()
         result["sizes"]["off_differs"] = {"net/ipv4/udp.o": [".text: 1 bytes differ"]}
         self.assertEqual(len(self.failures(result)), 1)
+
+    def test_what_is_said_of_the_option_off(self) -> None:
+        result = self.result()
+        for labels, said in (
+                (("base", "off", "on"), "Off is base byte for byte, relocations included."),
+                (("base", "patched"), "With the options off, patched is base with them off byte "
+                 "for byte, relocations included.")):
+            result["sizes"]["totals"] = {label: [1, 2, 3] for label in labels}
+            self.assertIn(said, " ".join(report.tables(result).split()))
 
     def test_counts(self) -> None:
         row = {"call": "udp4 recvmsg", "base": 10, "patched": 12, "difference": 2, "bound": 1}

@@ -307,6 +307,7 @@ class Kernel(unittest.TestCase):
         self.tree, self.patches = self.cache / "tree", self.root / "kernel-patches"
         (self.tree / "net/ipv4").mkdir(parents=True)
         (self.patches / "net-next").mkdir(parents=True)
+        (self.patches / "series.txt").write_text("# rows\nnet net\nnet-next  net-next\n", "utf-8")
         (self.root / "selftests/net").mkdir(parents=True)
         self.file("net/ipv4/udp.c", "".join(f"line {n}\n" for n in range(40)))
         self.file("tools/testing/selftests/net/Makefile", "TEST_GEN_PROGS := \\\n\ttap \\\n# end\n")
@@ -351,6 +352,15 @@ class Kernel(unittest.TestCase):
         sh(self.tree, "git", "format-patch", "-q", "--zero-commit", "--no-numbered",
            "--subject-prefix=PATCH net-next", "-o", str(self.patches / "net-next"), base)
 
+    def split(self) -> None:
+        """All patches but the first become a series of their own, for the same tree."""
+        more = self.patches / "net-next-more"
+        more.mkdir()
+        for path in sorted((self.patches / "net-next").glob("*.patch"))[1:]:
+            path.rename(more / f"{int(path.name[:4]) - 1:04d}{path.name[4:]}")
+        with (self.patches / "series.txt").open("a", encoding="utf-8") as table:
+            table.write("net-next-more net-next\n")
+
     def bench(self) -> bench.Bench:
         return self.enterContext(bench.Bench(self.root, self.cache, self.patches, self.tree, "", 1))
 
@@ -372,8 +382,8 @@ class Apply(Kernel):
         with bench.Bench(self.root, self.cache, self.patches, self.tree, "", 1) as one:
             return [one.commit(p) for p in one.order]
 
-    def spoil(self, number: int, old: str, new: str) -> None:
-        path = sorted((self.patches / "net-next").glob("*.patch"))[number]
+    def spoil(self, number: int, old: str, new: str, series: str = "net-next") -> None:
+        path = sorted((self.patches / series).glob("*.patch"))[number]
         text = path.read_text("utf-8")
         self.assertIn(old, text)
         path.write_text(text.replace(old, new), encoding="utf-8")
@@ -394,8 +404,11 @@ class Apply(Kernel):
         code, said = self.run_check(*args)
         self.assertEqual((code, said.count("remembered")), (0, 0))
         self.assertEqual(self.run_check(*args)[1].count("remembered"), 6)
+        # Which series a patch is in, and its number there, are not its content.
+        self.split()
+        self.assertEqual(self.run_check(*args)[1].count("remembered"), 6)
         # The second patch changes: what is known of the first one still holds.
-        self.spoil(1, "+int repair;", "+int mended;")
+        self.spoil(0, "+int repair;", "+int mended;", "net-next-more")
         self.assertEqual(self.run_check(*args)[1].count("remembered"), 2)
 
     def test_last_line_and_json(self) -> None:
@@ -414,17 +427,38 @@ class Apply(Kernel):
         self.assertIn("net/ipv4/udp_repair.c:2: inline int repair;", said)
         self.assertIn("scripts/check-series --only inline --series net-next --patch 2", said)
 
+    def test_a_fault_of_a_series_is_of_that_one(self) -> None:
+        self.split()
+        code, said = self.run_check("--only", "series")
+        self.assertEqual(code, 1)
+        self.assertIn("net-next-more all: series: 1 fault\nno cover-letter.txt\n"
+                      "again: scripts/check-series --only series --series net-next-more\n", said)
+        self.assertEqual(said.count("net-next-more all"), 2)
+
     def test_to_check_nothing_is_an_error(self) -> None:
         self.assertEqual(self.run_check("--only", "nothing")[0], 2)
         self.assertEqual(self.run_check("--only", "inline", "--patch", "9")[0], 2)
         self.assertEqual(self.run_check("--only", "inline", "--series", "net")[0], 2)
+        code, said = self.run_check("--only", "inline", "--series", "net-more")
+        self.assertEqual(code, 2)
+        self.assertIn("no series net-more; there are: net, net-next", said)
+
+    def test_the_table_of_series_is_whole(self) -> None:
+        table = self.patches / "series.txt"
+        good = table.read_text("utf-8")
+        for bad in ("", good + "net-more\n", good + "net net\n", good + "a b c\n", "net net\n"):
+            table.write_text(bad, encoding="utf-8")
+            code, said = self.run_check("--only", "inline")
+            self.assertEqual((code, "series.txt: not " in said), (2, True), said)
+        table.unlink()
+        self.assertEqual(self.run_check("--only", "inline")[0], 2)
 
     def test_empty_series_have_no_faults(self) -> None:
         for path in (self.patches / "net-next").glob("*.patch"):
             path.unlink()
         code, said = self.run_check()
         self.assertEqual(code, 0)
-        self.assertIn("nothing was checked: both series are empty", said)
+        self.assertIn("nothing was checked: all series are empty", said)
 
     def test_selftest_entries(self) -> None:
         self.assertEqual(self.run_check("--only", "sorted", "--only", "listed")[0], 0)
@@ -533,7 +567,7 @@ class Sources(Kernel):
     def test_a_patch_that_is_missing(self) -> None:
         sorted((self.patches / "net-next").glob("*.patch"))[2].unlink()
         said = self.faults()
-        self.assertIn("no patch of net-next has the subject", said)
+        self.assertIn("no patch has the subject", said)
         self.assertIn("create mode 100644 tools/testing/selftests/net/udp_repair.c", said)
 
     def test_an_edited_patch_differs(self) -> None:
@@ -672,7 +706,7 @@ class Submit(Kernel):
 
     def test_tools_must_be_stated(self) -> None:
         def state(*args: str) -> submit.Statement:
-            return submit.state_tools(submit.arguments("submit", list(args)))
+            return submit.state_tools(submit.arguments("submit", ["--series", "net", *args]))
         with open(os.devnull, encoding="ascii") as nothing, unittest.mock.patch("sys.stdin",
                                                                                nothing):
             with self.assertRaises(Broken):
@@ -736,13 +770,13 @@ class Written(Kernel):
         for key, value in (("name", "Zoë Größe"), ("email", "zoe@submit.invalid")):
             sh(self.root, "git", "config", f"user.{key}", value)
 
-    def submit(self, *args: str) -> tuple[int, str]:
+    def submit(self, *args: str, series: str = "net-next") -> tuple[int, str]:
         out = io.StringIO()
         with redirect_stdout(out), redirect_stderr(out), unittest.mock.patch.multiple(
                 submit, measure=lambda *_: "a table\n", check=lambda *_: None), \
                 unittest.mock.patch.dict(os.environ, {"SOCKREPAIR_CACHE": str(self.cache)}):
             os.environ.pop("KERNEL_TREE", None)
-            code = submit.submit(list(args), self.root)
+            code = submit.submit(["--series", series, *args], self.root)
         return code, out.getvalue()
 
     def test_all_is_written_and_nothing_is_sent(self) -> None:
@@ -762,6 +796,36 @@ class Written(Kernel):
         self.assertIn("--cc=list@lists.invalid", command)
         self.assertIn("Ann Other <ann@lists.invalid>", said)
         self.assertIn("Nothing was mailed", said)
+
+    def test_one_of_two_series_for_one_tree(self) -> None:
+        self.split()
+        more = self.patches / "net-next-more/cover-letter.txt"
+        more.write_text("udp: more\n\n@MEASUREMENTS@\n\nv1: first\n", "utf-8")
+        self.assertNotIn("follow", self.submit("--tools", "none")[1])
+        code, said = self.submit("--tools", "none", series="net-next-more")
+        self.assertEqual(code, 0, said)
+        self.assertIn("These patches follow the 1 of net-next.", said)
+        for name, subjects in (
+                ("net-next", ["0/1] udp: repair", "1/1] udp: write twenty"]),
+                ("net-next-more", ["0/2] udp: more", "1/2] udp: add repair",
+                                   "2/2] selftests: net: test it"])):
+            mails = [f.read_text("utf-8") for f in sorted(
+                (self.root / f"outgoing/{name}-v1").iterdir())]
+            self.assertEqual(len(mails), len(subjects))
+            for text, subject in zip(mails, subjects):
+                self.assertIn(f"Subject: [PATCH net-next {subject}\n", text)
+            self.assertEqual(mails[0].count("prerequisite-patch-id: "), name == "net-next-more")
+
+    def test_a_series_that_is_not_there(self) -> None:
+        code, said = self.submit("--tools", "none", series="net-more")
+        self.assertEqual(code, 1)
+        self.assertIn("no series net-more; there are, in this order: net, net-next\n", said)
+
+    def test_no_series_is_chosen_for_the_submitter(self) -> None:
+        with redirect_stderr(io.StringIO()) as said:
+            self.assertEqual(submit.submit(["--tools", "none"], self.root), 1)
+        self.assertIn("which one? --series NAME; there are, in this order: net, net-next\n",
+                      said.getvalue())
 
     def test_who_gets_it_is_kept_nowhere(self) -> None:
         self.assertEqual(self.submit("--tools", "none")[0], 0)

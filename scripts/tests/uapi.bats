@@ -9,9 +9,9 @@
   local copy patch made=$BATS_TEST_TMPDIR/tree count=0
   git init -q "$made"
   for copy in $(cd userspace/uapi && find . -name '*.h' -printf '%P\n'); do
-    for patch in kernel-patches/net/*.patch kernel-patches/net-next/*.patch; do
-      git -C "$made" apply --include="include/uapi/$copy" "$PWD/$patch"
-    done
+    while read -r patch; do
+      git -C "$made" apply --include="include/uapi/$copy" "$patch"
+    done < <(source scripts/lib.sh && series_patches)
     diff -u "$made/include/uapi/$copy" "userspace/uapi/$copy"
     count=$((count + 1))
   done
