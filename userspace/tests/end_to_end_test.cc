@@ -17,33 +17,26 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <fstream>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "end_to_end_fixture.h"
 #include "proc_fs.h"
 #include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
 #include "tutorial.h"
-#include "util/live_process.h"
 #include "util/matchers.h"
-#include "util/net_ns.h"
 #include "util/tool.h"
 
 namespace sockrepair::test {
@@ -52,12 +45,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
-using Json = nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
-
-Endpoint loopback(std::uint16_t port) {
-  return {IpAddress::parse("127.0.0.1").value(), port, 0};
-}
 
 Result<void> send_to(const Fd& fd, const void* data, std::size_t size, const Endpoint& to) {
   SocketAddress address(to, AF_INET);
@@ -88,123 +76,6 @@ Result<Received> receive(const Fd& fd, Deadline deadline = Deadline::after(kPati
 int pending_error(const Fd& fd) {
   return sys::getsockopt<int>(fd.get(), SOL_SOCKET, SO_ERROR).value();
 }
-
-class EndToEndTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    ASSERT_OK_AND_ASSIGN(NetNs ns, NetNs::create());
-    ns_.emplace(std::move(ns));
-    ASSERT_OK_AND_ASSIGN(TemporaryDirectory directory, TemporaryDirectory::create());
-    directory_.emplace(std::move(directory));
-    ASSERT_OK_AND_ASSIGN(Ran check, tool({"check"}));
-    has_everything_ = check.status == 0;
-  }
-
-  Result<Running> start(const std::vector<std::string>& argv) {
-    return ns_->run([&] { return Running::start(argv); });
-  }
-  Result<Ran> tool(const std::vector<std::string>& arguments) {
-    return ns_->run([&] { return run_tool(arguments); });
-  }
-  Result<Fd> client() {
-    return ns_->run([] { return sys::socket(AF_INET, SOCK_DGRAM, 0); });
-  }
-
-  // Stops all threads of a program, as a person would.
-  Result<void> hold(const Running& program) { return hold(program.pid()); }
-  Result<void> hold(pid_t pid) {
-    if (::kill(pid, SIGSTOP) != 0) return Error{errno, "kill(" + std::to_string(pid) + ")"};
-    return wait_until("process " + std::to_string(pid) + " stops", Deadline::after(kPatience), [&] {
-      Result<std::string> states = sockrepair::internal::thread_states(pid);
-      return states.ok() && states->find_first_not_of('T') == std::string::npos;
-    });
-  }
-
-  // Whether the tool names a loss. On a kernel that lacks something it has to, and what the peer
-  // sees is judged all the same. No kernel says of a connected socket how it came to its address,
-  // which no peer can see.
-  bool lost_something(const std::string& err) const {
-    std::istringstream lines(err);
-    for (std::string line; std::getline(lines, line);) {
-      if (has_everything_ && !line.ends_with("local address: whether the program chose it, and so "
-                                             "keeps it when it disconnects"))
-        return true;
-    }
-    return false;
-  }
-
-  // Dumps, and gives the report. A loss is an error.
-  Result<Json> dump(const Running& program, std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"dump", "--json", "--pid", std::to_string(program.pid()),
-                                          "-o",   image()};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    SOCKREPAIR_TRY_ASSIGN(Ran ran, tool(arguments));
-    if (ran.status != 0 || lost_something(ran.err)) return Error{EIO, ran.out + ran.err};
-    return Json::parse(ran.out);
-  }
-
-  // The descriptor numbers of the socket of the image that is bound to `port`.
-  std::vector<int> numbers_of(std::uint16_t port) {
-    Result<Ran> shown = tool({"show", "--json", image()});
-    std::vector<int> numbers;
-    if (!shown || shown->status != 0) return numbers;
-    std::string suffix = ":" + std::to_string(port);
-    Json all = Json::parse(shown->out);
-    for (const Json& process : all["processes"]) {
-      for (const Json& socket : process["sockets"]) {
-        if (socket.value("local", Json()).dump().find(std::to_string(port)) == std::string::npos)
-          continue;
-        for (const Json& descriptor : socket["descriptors"])
-          numbers.push_back(descriptor["number"]);
-      }
-    }
-    return numbers;
-  }
-
-  // Restores the image and takes over its sockets here, by their local address.
-  Result<std::map<std::string, Fd>> take_over() {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::string path = directory_->file("take-over");
-    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    SOCKREPAIR_TRY_ASSIGN(Fd listener, sys::socket(AF_UNIX, SOCK_STREAM, 0));
-    ::unlink(path.c_str());
-    if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
-        ::listen(listener.get(), 1) != 0)
-      return Error{errno, "listening at " + path};
-    SOCKREPAIR_TRY_ASSIGN(Ran ran, tool({"restore", image(), "--send-to", path}));
-    if (ran.status != 0 || lost_something(ran.err)) return Error{EIO, ran.err};
-    Fd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!connection) return Error{errno, "accept4()"};
-    std::map<std::string, Fd> sockets;
-    for (;;) {
-      char text[256];
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-      iovec part{text, sizeof(text)};
-      msghdr message{};
-      message.msg_iov = &part;
-      message.msg_iovlen = 1;
-      message.msg_control = control;
-      message.msg_controllen = sizeof(control);
-      SOCKREPAIR_TRY_ASSIGN(std::size_t size,
-                            sys::recvmsg(connection.get(), message, MSG_CMSG_CLOEXEC));
-      std::string line(text, size);
-      if (line == "end " + std::to_string(sockets.size()) + "\n") return sockets;
-      const cmsghdr* header = CMSG_FIRSTHDR(&message);
-      if (header == nullptr) return Error{EPROTO, "instead of a descriptor: " + line};
-      int number = -1;
-      memcpy(&number, CMSG_DATA(header), sizeof(number));
-      std::size_t begin = line.find(' ', line.find(' ') + 1) + 1;
-      sockets.emplace(line.substr(begin, line.find(' ', begin) - begin), Fd(number));
-    }
-  }
-
-  std::string image() const { return directory_->file("all.img"); }
-
-  std::optional<NetNs> ns_;
-  std::optional<TemporaryDirectory> directory_;
-  bool has_everything_ = false;
-};
 
 // socat(1) takes a socket that it inherits under the number that it had.
 TEST_F(EndToEndTest, SocatGoesOnReading) {
@@ -507,89 +378,6 @@ TEST_F(EndToEndTest, NoDatagramOfIperf3IsMissing) {
 
 // --- TCP
 
-// A named pipe that a program reads from, and what is written to it.
-class Feed {
- public:
-  static Result<Feed> create(const std::string& path) {
-    if (::mkfifo(path.c_str(), 0600) != 0) return Error{errno, "mkfifo(" + path + ")"};
-    // For reading as well, so that it can be opened before there is a reader.
-    Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-    if (!fd) return Error{errno, "open(" + path + ")"};
-    return Feed(std::move(fd));
-  }
-
-  [[nodiscard]] bool write(const std::string& text) {
-    all_ += text;
-    return ::write(fd_.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  }
-  // Its reader finds the end of the file.
-  void end() { fd_.reset(); }
-  // All that was written.
-  const std::string& all() const { return all_; }
-
- private:
-  explicit Feed(Fd fd) : fd_(std::move(fd)) {}
-  Fd fd_;
-  std::string all_;
-};
-
-class TcpEndToEndTest : public EndToEndTest {
- protected:
-  // The numbers of the connections of the image, lowest first.
-  std::vector<int> connections() {
-    std::vector<int> numbers;
-    Result<Ran> shown = tool({"show", "--json", image()});
-    if (!shown || shown->status != 0) return numbers;
-    Json all = Json::parse(shown->out);
-    for (const Json& process : all["processes"])
-      for (const Json& socket : process["sockets"])
-        if (socket.contains("connection")) numbers.push_back(socket["descriptors"][0]["number"]);
-    return numbers;
-  }
-
-  // `program` goes on with the connections, as PROGRAM of restore.
-  Result<Running> restore(const std::vector<std::string>& program) {
-    std::vector<std::string> arguments = {"restore", image(), "--"};
-    arguments.insert(arguments.end(), program.begin(), program.end());
-    return ns_->run([&] { return start_tool(arguments); });
-  }
-
-  // Takes the connections out of process `pid`, and puts new sockets in their places, while it is
-  // stopped and its peers go on. The report of the dump.
-  Result<Json> renew_connections(pid_t pid) {
-    const std::string number = std::to_string(pid);
-    SOCKREPAIR_TRY(hold(pid));
-    SOCKREPAIR_TRY_ASSIGN(Ran dumped, tool({"dump", "--json", "--pid", number, "--connections-only",
-                                            "--close", "-o", image()}));
-    if (dumped.status != 0 || lost_something(dumped.err)) return Error{EIO, dumped.err};
-    SOCKREPAIR_TRY_ASSIGN(Process process, Process::open(pid));
-    for (int old : connections())
-      if (process.take(old)) return Error{EEXIST, "descriptor " + std::to_string(old)};
-    SOCKREPAIR_TRY_ASSIGN(Ran restored, tool({"restore", "--into", number, image()}));
-    if (restored.status != 0) return Error{EIO, restored.err};
-    if (::kill(pid, SIGCONT) != 0) return Error{errno, "kill(" + number + ")"};
-    return Json::parse(dumped.out);
-  }
-
-  Result<void> wait_listening(std::uint16_t port) {
-    return wait_until("port " + std::to_string(port) + " answers", Deadline::after(kPatience), [&] {
-      Result<Fd> fd = ns_->run([] { return sys::socket(AF_INET, SOCK_STREAM, 0); });
-      return fd.ok() && sys::connect(fd->get(), SocketAddress(loopback(port), AF_INET)).ok();
-    });
-  }
-};
-
-std::string fd_address(int number) {
-  return "FD:" + std::to_string(number);
-}
-
-// Lines that differ from each other.
-std::string lines(int first, int count) {
-  std::string text;
-  for (int i = first; i < first + count; ++i) text += "line " + std::to_string(i) + "\n";
-  return text;
-}
-
 // What one socat(1) sends to another goes to two files, when the receiver is moved in the middle;
 // together they are the whole.
 TEST_F(TcpEndToEndTest, TransferOfSocatIsWhole) {
@@ -661,34 +449,6 @@ TEST_F(TcpEndToEndTest, TransactionOfRedisGoesOn) {
   EXPECT_EQ(ask_other("answer"), "42\n");
 }
 
-// Bytes that have arrived on the TCP sockets of a process, on all of them together.
-std::uint64_t bytes_received(pid_t pid) {
-  Result<Process> process = Process::open(pid);
-  if (!process) return 0;
-  Result<std::vector<HeldSocket>> sockets = process->sockets();
-  if (!sockets) return 0;
-  std::uint64_t bytes = 0;
-  for (const HeldSocket& socket : *sockets) {
-    Result<Fd> fd = process->take(socket.numbers.front());
-    if (!fd) continue;
-    tcp_info info{};
-    Result<socklen_t> size =
-        sys::getsockopt_bytes(fd->get(), IPPROTO_TCP, TCP_INFO, &info, sizeof(info));
-    if (size && info.tcpi_state != 10 /* LISTEN */) bytes += info.tcpi_bytes_received;
-  }
-  return bytes;
-}
-
-std::vector<pid_t> children_of(pid_t pid) {
-  const std::string number = std::to_string(pid);
-  Result<std::string> text =
-      sockrepair::internal::read_small_file("/proc/" + number + "/task/" + number + "/children");
-  std::istringstream words(text ? *text : "");
-  std::vector<pid_t> all;
-  for (pid_t child; words >> child;) all.push_back(child);
-  return all;
-}
-
 // iperf3(1) sends through a relay. The process of that which has the stream, with a connection on
 // each side, is replaced by another one while the stream goes on. Client and server end well.
 TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
@@ -702,14 +462,7 @@ TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
   ASSERT_OK_AND_ASSIGN(
       Running relay,
       start({"socat", "TCP4-LISTEN:5202,bind=127.0.0.1,fork,reuseaddr", "TCP4:127.0.0.1:5201"}));
-  ASSERT_THAT(wait_until("the relay listens", Deadline::after(kPatience),
-                         [&] {
-                           Result<std::string> bound = sockrepair::internal::read_small_file(
-                               "/proc/" + std::to_string(relay.pid()) + "/net/tcp");
-                           return bound.ok() && bound->find(" 0100007F:1452 ") != std::string::npos;
-                         }),
-              IsOk())
-      << relay.err();
+  ASSERT_THAT(wait_bound(relay, 5202), IsOk()) << relay.err();
   ASSERT_OK_AND_ASSIGN(Running client, start({"iperf3", "--client", "127.0.0.1", "--port", "5202",
                                               "--bytes", "4M", "--bitrate", "20M", "--json"}));
   pid_t streaming = 0;
@@ -743,47 +496,6 @@ TEST_F(TcpEndToEndTest, StreamOfIperf3ChangesItsRelay) {
   EXPECT_GT(end["sum_received"]["bytes"], before);
   EXPECT_THAT(server.wait(), IsOk());
 }
-
-// What a program writes to a named pipe, read as far as is asked for: it has to wait meanwhile.
-class SlowReader {
- public:
-  static Result<SlowReader> create(const std::string& path) {
-    if (::mkfifo(path.c_str(), 0600) != 0) return Error{errno, "mkfifo(" + path + ")"};
-    Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-    if (!fd) return Error{errno, "open(" + path + ")"};
-    return SlowReader(std::move(fd));
-  }
-
-  Result<void> read(std::size_t bytes) {
-    const std::size_t enough = all_.size() + bytes;
-    return wait_until("it writes", Deadline::after(kPatience), [&] {
-      while (all_.size() < enough && more()) continue;
-      return all_.size() >= enough;
-    });
-  }
-  Result<void> read_to_the_end() {
-    return wait_until("it has written all", Deadline::after(kPatience), [&] {
-      while (more()) continue;
-      return ended_;
-    });
-  }
-  const std::string& all() const { return all_; }
-
- private:
-  explicit SlowReader(Fd fd) : fd_(std::move(fd)) {}
-  bool more() {
-    char bytes[16384];
-    ssize_t size = ::read(fd_.get(), bytes, sizeof(bytes));
-    if (size > 0) all_.append(bytes, static_cast<std::size_t>(size));
-    // Before there is anything, the program may not have opened it.
-    ended_ = size == 0 && !all_.empty();
-    return size > 0;
-  }
-
-  Fd fd_;
-  std::string all_;
-  bool ended_ = false;
-};
 
 // Two clients get two files each from Apache's server, by one connection each. In the middle of the
 // first files the server gets new sockets, whose events its threads wait for with epoll. What
@@ -820,12 +532,7 @@ MaxRequestWorkers 8
     const std::string pipe = directory_->file("pipe" + std::to_string(i));
     ASSERT_OK_AND_ASSIGN(SlowReader reader, SlowReader::create(pipe));
     readers.push_back(std::move(reader));
-    ASSERT_OK_AND_ASSIGN(
-        Running client,
-        start({"sh", "-c",
-               "exec curl -sS --noproxy '*' -w '%{stderr}%{num_connects} %{http_code}\n' "
-               "http://127.0.0.1:8000/first http://127.0.0.1:8000/second >\"$0\"",
-               pipe}));
+    ASSERT_OK_AND_ASSIGN(Running client, get_two_files(8000, pipe));
     clients.push_back(std::move(client));
     ASSERT_THAT(readers[i].read(100'000), IsOk()) << clients[i].err() << server.err();
   }
@@ -837,7 +544,7 @@ MaxRequestWorkers 8
     EXPECT_TRUE(readers[i].all() == first + second) << readers[i].all().size() << " bytes";
     ASSERT_OK_AND_ASSIGN(Ran ended, clients[i].wait());
     EXPECT_EQ(ended.status, 0);
-    EXPECT_EQ(ended.err, "1 200\n0 200\n") << "connections made, status";
+    EXPECT_EQ(ended.err, kByOneConnection);
   }
 }
 
