@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -425,6 +426,44 @@ TEST_F(TcpToolTest, LockEndsByItself) {
   // Now the peer is told that there is nothing.
   EXPECT_THAT(say(peers_[0], "?"), IsOk());
   EXPECT_THAT(hear(peers_[0], 1), FailsWith(ECONNRESET));
+}
+
+// A signal while the tool waits for the end of the lock, which is somebody slow here.
+TEST_F(TcpToolTest, SignalDoesNotOvertakeTheLock) {
+  ASSERT_THAT(dump({"--kill", "--hold", "0"}), Exited(0));
+  const Json process = show()["processes"][0];
+  const std::string name =
+      "sockrepair-lock-" + process["pid"].dump() + "-" + process["dumped_at"].dump();
+  ASSERT_OK_AND_ASSIGN(Fd listener, ns_->run([] { return sys::socket(AF_UNIX, SOCK_STREAM, 0); }));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address),
+                   static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())),
+            0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  ASSERT_OK_AND_ASSIGN(Running tool, begin({"restore", image(), "--", "sleep", "1000"}));
+  const std::string proc = "/proc/" + std::to_string(tool.pid());
+  ASSERT_THAT(wait_until("it waits", Deadline::after(kPatience),
+                         [&] {
+                           Result<std::string> call =
+                               sockrepair::internal::read_small_file(proc + "/syscall");
+                           return call && call->starts_with(std::to_string(SYS_poll) + " ");
+                         }),
+              IsOk());
+  tool.signal(SIGINT);
+  // It is not caught a second time.
+  auto caught = [&] {
+    Result<std::string> status = sockrepair::internal::read_small_file(proc + "/status");
+    return status ? sockrepair::internal::field_of(*status, "SigCgt", ':').value_or("") : "";
+  };
+  ASSERT_THAT(wait_until("the signal is noted", Deadline::after(kPatience),
+                         [&] { return !caught().ends_with("2") && !caught().ends_with("3"); }),
+              IsOk());
+  EXPECT_THAT(tool.wait_for_name("sleep", Deadline::after(std::chrono::milliseconds(200))),
+              FailsWith(ETIMEDOUT));
+  listener.reset();
+  EXPECT_THAT(tool.wait_for_name("sleep"), IsOk());
 }
 
 TEST_F(TcpToolTest, WithoutLock) {

@@ -303,8 +303,12 @@ Result<void> take_over_lock(const std::string& name) {
     if (errno == ECONNREFUSED) return {};
     return Error{errno, "connect(@" + name + ")"};
   }
-  pollfd end{fd.get(), POLLIN, 0};
-  int ready = ::poll(&end, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count()));
+  // A signal is for later: the lock has been told to go.
+  int ready;
+  do {
+    pollfd end{fd.get(), POLLIN, 0};
+    ready = ::poll(&end, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count()));
+  } while (ready < 0 && errno == EINTR);
   if (ready == 0) return Error{ETIMEDOUT, "the lock of the dump (@" + name + ") does not answer"};
   return {};
 }
