@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <cstdint>
 #include <system_error>
@@ -24,6 +25,7 @@ namespace sockrepair::internal {
 
 namespace {
 
+// ENOPROTOOPT: namespaces have no cookies, as before Linux 5.14.
 Result<bool> is_here(int fd) {
   SOCKREPAIR_TRY_ASSIGN(Fd probe, sys::socket(AF_INET, SOCK_DGRAM, 0));
   SOCKREPAIR_TRY_ASSIGN(auto here,
@@ -31,6 +33,13 @@ Result<bool> is_here(int fd) {
   SOCKREPAIR_TRY_ASSIGN(auto there,
                         sys::getsockopt<std::uint64_t>(fd, SOL_SOCKET, SO_NETNS_COOKIE));
   return here == there;
+}
+
+bool is_own(const Fd& netns) {
+  struct stat given {};
+  struct stat own {};
+  return ::fstat(netns.get(), &given) == 0 && ::stat("/proc/thread-self/ns/net", &own) == 0 &&
+         given.st_dev == own.st_dev && given.st_ino == own.st_ino;
 }
 
 Result<void> enter_and_run(int netns, const std::function<Result<void>()>& function) {
@@ -42,10 +51,12 @@ Result<void> enter_and_run(int netns, const std::function<Result<void>()>& funct
 }  // namespace
 
 Result<Fd> other_netns_of(int fd) {
-  SOCKREPAIR_TRY_ASSIGN(bool here, is_here(fd));
-  if (here) return Fd();
+  Result<bool> here = is_here(fd);
+  if (!here && here.error().code != ENOPROTOOPT) return here.error();
+  if (here && *here) return Fd();
   Fd netns(::ioctl(fd, SIOCGSKNS));
   if (!netns) return Error{errno, "ioctl(" + std::to_string(fd) + ", SIOCGSKNS)"};
+  if (!here && is_own(netns)) return Fd();
   return netns;
 }
 

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,6 +40,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 constexpr int kPeers = 2;
 // What the target has besides, see TcpToolTest.
@@ -464,6 +468,34 @@ TEST_F(TcpToolTest, SignalDoesNotOvertakeTheLock) {
               FailsWith(ETIMEDOUT));
   listener.reset();
   EXPECT_THAT(tool.wait_for_name("sleep"), IsOk());
+}
+
+// A kernel from 5.12 on, which has the lock, and before 5.14, whose namespaces have no cookies.
+TEST_F(TcpToolTest, WithoutCookiesOfNamespaces) {
+  ASSERT_OK_AND_ASSIGN(LiveProcess older, ns_->run([&] {
+    return LiveProcess::start([&](const Line& line) {
+      sock_filter filter[] = {
+          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getsockopt, 0, 3),
+          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
+          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SO_NETNS_COOKIE, 0, 1),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOPROTOOPT),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      };
+      const sock_fprog program{std::size(filter), filter};
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+      Result<Ran> ran = run_tool({"dump", "--pid", pid(), "-o", image(), "--kill"});
+      line.say(ran ? std::to_string(ran->status) + " " + ran->err : ran.error().describe());
+      line.wait_for_end();
+    });
+  }));
+  EXPECT_THAT(older.heard(), IsOkAndHolds(StartsWith("0 ")));
+  EXPECT_EQ(sockets().size(), 6U);
+  EXPECT_THAT(tables(), HasSubstr("sockrepair-"));
+  ASSERT_RESTORED(program, {"restore", image(), "--", "sleep", "1000"});
+  ASSERT_OK_AND_ASSIGN(Fd fd, program.take(kFirst + 1));
+  EXPECT_THAT(hear(fd, 6), IsOkAndHolds("unread"));
+  expect_alive(peers_[0], fd);
 }
 
 TEST_F(TcpToolTest, WithoutLock) {

@@ -380,8 +380,7 @@ Result<void> Dump::keep_connections() {
     SOCKREPAIR_TRY_ASSIGN(std::optional<Endpoint> peer, peer_of(candidate));
     // The dump of a socket whose peer is not known is refused.
     if (!peer) continue;
-    SOCKREPAIR_TRY_ASSIGN(auto cookie, sys::getsockopt<std::uint64_t>(candidate.fd.get(),
-                                                                      SOL_SOCKET, SO_NETNS_COOKIE));
+    SOCKREPAIR_TRY_ASSIGN(std::uint64_t cookie, netns_cookie(candidate));
     connections.push_back({candidate.fd.get(), cookie, {*candidate.local, *peer}});
   }
   if (connections.empty()) return {};
