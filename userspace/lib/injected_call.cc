@@ -52,6 +52,16 @@ struct RseqConfiguration {
   std::uint32_t pad;
 };
 
+// struct rseq_cs, without its alignment.
+struct RestartableSequence {
+  std::uint32_t version;
+  std::uint32_t flags;
+  std::uint64_t start;
+  std::uint64_t size;
+  std::uint64_t abort;
+};
+static_assert(sizeof(RestartableSequence) == sizeof(struct rseq_cs));
+
 constexpr CallRow kCalls[] = {
     {InjectedCall::kClose, 3, "close"},
     {InjectedCall::kDup3, 292, "dup3"},
@@ -304,9 +314,8 @@ class InjectedCalls::Session {
     if (area == 0) return {};
     SOCKREPAIR_TRY_ASSIGN(auto at, read<std::uint64_t>(area + offsetof(struct rseq, rseq_cs)));
     if (at == 0) return {};
-    SOCKREPAIR_TRY_ASSIGN(auto sequence, read<struct rseq_cs>(at));
-    if (registers_.rip - sequence.start_ip < sequence.post_commit_offset)
-      registers_.rip = sequence.abort_ip;
+    SOCKREPAIR_TRY_ASSIGN(auto sequence, read<RestartableSequence>(at));
+    if (registers_.rip - sequence.start < sequence.size) registers_.rip = sequence.abort;
     return {};
   }
 
