@@ -80,9 +80,17 @@ class DumpBatch {
  public:
   DumpBatch(std::span<const int> fds, const DumpBatchOptions& options, const DumpSink& sink)
       : fds_(fds), options_(options), sink_(sink), batch_(options) {}
+  DumpBatch(const DumpBatch&) = delete;
+  DumpBatch& operator=(const DumpBatch&) = delete;
+  // Sources that nobody has been told of go on as they were.
+  ~DumpBatch() {
+    for (const internal::TcpSourceRest& source : left_in_repair_)
+      (void)internal::no_throw([&] { return internal::resume_source(source); });
+  }
 
   Result<BatchReport> run() {
     SOCKREPAIR_TRY(check_options(options_));
+    if (options_.tcp.leave_in_repair) left_in_repair_.reserve(fds_.size());
     {
       Crew crew(options_, fds_.size());
       for (std::size_t i = 0; i < fds_.size() && !batch_.is_over(); ++i) {
@@ -93,10 +101,9 @@ class DumpBatch {
       crew.finish();
       crew.report(batch_.report());
     }
-    if (!batch_.is_over()) return batch_.report();
-    for (const internal::TcpSourceRest& source : left_in_repair_)
-      (void)internal::resume_source(source);
-    return *batch_.end();
+    if (batch_.is_over()) return *batch_.end();
+    left_in_repair_.clear();
+    return batch_.report();
   }
 
  private:
@@ -109,6 +116,9 @@ class DumpBatch {
             internal::dump_tcp(fd, kind, options_.tcp, [&](std::uint64_t netns_cookie) {
               return survey_of(fd, netns_cookie);
             }));
+        // There is room for it.
+        if (options_.tcp.leave_in_repair && is_connected(socket.state))
+          left_in_repair_.push_back(internal::rest_of_source(fd, socket));
         return AnySocket(std::move(socket));
       }
       SOCKREPAIR_TRY_ASSIGN(UdpSocket socket, internal::dump_udp(fd, kind, options_.udp));
@@ -132,12 +142,7 @@ class DumpBatch {
   }
 
   void hand_over(std::size_t index, Result<AnySocket> socket) {
-    if (socket) {
-      ++batch_.report().sockets;
-      const auto* tcp = std::get_if<TcpSocket>(&*socket);
-      if (tcp != nullptr && options_.tcp.leave_in_repair && is_connected(tcp->state))
-        left_in_repair_.push_back(internal::rest_of_source(fds_[index], *tcp));
-    }
+    if (socket) ++batch_.report().sockets;
     batch_.count(index, socket ? nullptr : &socket.error());
     batch_.end_unless(sink_(index, std::move(socket)));
   }

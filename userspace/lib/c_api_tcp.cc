@@ -19,6 +19,7 @@
 #include "sockrepair/tcp_detached.h"
 #include "sockrepair/tcp_socket.h"
 #include "try.h"
+#include "whole_socket.h"
 
 using sockrepair::ConnectionLock;
 using sockrepair::DetachedConnection;
@@ -36,6 +37,7 @@ using sockrepair::internal::check_flags;
 using sockrepair::internal::copy_name;
 using sockrepair::internal::copy_options;
 using sockrepair::internal::null_pointer;
+using sockrepair::internal::TcpSourceRest;
 
 struct sockrepair_tcp {
   explicit sockrepair_tcp(sockrepair::TcpSocket s)
@@ -214,7 +216,14 @@ int sockrepair_tcp_dump(int fd, const struct sockrepair_tcp_dump_options* option
     *socket = nullptr;
     SOCKREPAIR_TRY_ASSIGN(TcpDumpOptions how, options_of("sockrepair_tcp_dump", options));
     SOCKREPAIR_TRY_ASSIGN(sockrepair::TcpSocket value, sockrepair::dump_tcp_socket(fd, how));
-    *socket = new sockrepair_tcp(std::move(value));
+    const bool in_repair = how.leave_in_repair && sockrepair::is_connected(value.state);
+    const TcpSourceRest source = sockrepair::internal::rest_of_source(fd, value);
+    try {
+      *socket = new sockrepair_tcp(std::move(value));
+    } catch (const std::bad_alloc&) {
+      if (in_repair) (void)sockrepair::internal::resume_source(source);
+      throw;
+    }
     return {};
   });
 }
@@ -237,7 +246,12 @@ int sockrepair_tcp_restore(const sockrepair_tcp* socket,
     SOCKREPAIR_TRY_ASSIGN(TcpRestoreOptions how, options_of("sockrepair_tcp_restore", options));
     SOCKREPAIR_TRY_ASSIGN(sockrepair::RestoredTcpSocket restored,
                           sockrepair::restore_tcp_socket(socket->socket, how));
-    if (losses != nullptr) *losses = new sockrepair_losses(restored.losses);
+    try {
+      if (losses != nullptr) *losses = new sockrepair_losses(restored.losses);
+    } catch (const std::bad_alloc&) {
+      sockrepair::close_silently(std::move(restored.fd));
+      throw;
+    }
     *fd = restored.fd.release();
     return {};
   });

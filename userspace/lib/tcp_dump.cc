@@ -115,7 +115,7 @@ class Dumper {
  public:
   Dumper(int fd, const internal::SocketKind& kind, const TcpDumpOptions& options,
          const internal::SurveyOf& survey_of)
-      : fd_(fd), kind_(kind), options_(options), survey_of_(survey_of) {}
+      : fd_(fd), kind_(kind), options_(options), survey_of_(survey_of), mode_(fd) {}
 
   Result<TcpSocket> run() {
     SOCKREPAIR_TRY(read_identity());
@@ -140,6 +140,7 @@ class Dumper {
     SOCKREPAIR_TRY(read_connection());
     read_choices();
     read_interfaces();
+    mode_.stay();
     return std::move(socket_);
   }
 
@@ -326,17 +327,14 @@ class Dumper {
 
   Result<void> read_connection() {
     if (!is_connected(socket_.state)) return {};
-    RepairMode mode(fd_);
-    SOCKREPAIR_TRY(mode.enter(reuse()));
+    SOCKREPAIR_TRY(mode_.enter(reuse()));
     socket_.connection.emplace();
     SOCKREPAIR_TRY(read_queues());
     SOCKREPAIR_TRY(read_agreement());
     if (!socket_.connection->control_block) SOCKREPAIR_TRY(read_numbers());
     if (number_of(socket_.options, SOL_TCP, TCP_SAVE_SYN) != 0)
       lose("option SOL_TCP, TCP_SAVED_SYN", "the SYN, if the program has not taken it yet");
-    if (!options_.leave_in_repair) return mode.leave();
-    mode.stay();
-    return {};
+    return options_.leave_in_repair ? Result<void>() : mode_.leave();
   }
 
   // Both queues and the sequence numbers that belong to them, also those of TCP-AO, of one moment.
@@ -503,6 +501,8 @@ class Dumper {
   internal::SocketKind kind_;
   const TcpDumpOptions& options_;
   const internal::SurveyOf& survey_of_;
+  // Of a connection: on from when it is read until nothing can fail any more, or as it was.
+  RepairMode mode_;
   TcpSocket socket_;
   tcp_info info_{};
   std::optional<internal::TcpDiag::Socket> seen_;
