@@ -177,6 +177,13 @@ gone() {
   grep -qx 'again=make migrate N=7' "$CACHE/run/other/guest.info"
 }
 
+@test "words for the kernel's command line are passed on, before those for init" {
+  fake_qemu 'echo "$ARGS" >"$CONSOLE"'
+  run "$SCRIPTS/boot" plain --kernel-argument vdso=0 --kernel-argument quiet
+  ((status == 0))
+  grep -q ' no_timer_check .*vdso=0 quiet sockrepair.mode=run ' "$RUN/console.log"
+}
+
 @test "a cable without an end, or without a path, is refused" {
   fake_qemu 'exit 0'
   local cable
