@@ -2,12 +2,14 @@
 /* TCP_REPAIR_CB: the control block of a connection is read from one socket and
  * set on another, which goes on as the first would have.
  *
- * Six parts:
+ * Seven parts:
  *  - access: who may make the call, when, and with which sizes;
  *  - bounds: each value at and next to its bounds, on a socket that has no
  *    peer; what is accepted reads back, what is refused changes nothing;
  *  - restore: a connection is moved to a new socket, which knows what the old
  *    one had learned, and goes on with its peer;
+ *  - names: after the end of a moved connection its address and port are free
+ *    again if the program had not chosen them, and not otherwise;
  *  - closing: the same for a connection that one side or both are closing;
  *  - time_wait: what waits after the end of a connection waits on for the rest
  *    of its time, and answers as it did;
@@ -308,7 +310,7 @@ static const struct member {
 	M(accecn_fail_mode, SAME), M(saw_accecn_opt, SAME),
 	M(accecn_opt_demand, SAME), M(accecn_minlen, SAME),
 	M(est_ecnfield, SAME), M(prev_ecnfield, SAME),
-	M(received_ce_pending, SAME), M(reserved, SAME),
+	M(received_ce_pending, SAME), M(auto_bound, SAME), M(reserved, SAME),
 	M(timewait_left, LEFT),
 #undef M
 };
@@ -918,6 +920,12 @@ FIXTURE_VARIANT_ADD(bounds, received_ce_pending)
 {
 	.name = "received_ce_pending",
 	.max = 15,
+};
+
+FIXTURE_VARIANT_ADD(bounds, auto_bound)
+{
+	.name = "auto_bound",
+	.max = TCP_REPAIR_CB_AUTO_ADDR | TCP_REPAIR_CB_AUTO_PORT,
 };
 
 /* Nothing is in flight. */
@@ -1639,6 +1647,239 @@ TEST_F(restore, refused_without_queues)
 	EXPECT_EQ(-EINVAL, set_cb(fd, &self->image.cb));
 	ASSERT_EQ(0, get_cb(fd, &now));
 	EXPECT_TRUE(all_kept(&was, &now));
+}
+
+/* --- names --------------------------------------------------------------- */
+
+/* @told: the local address as bind() is to be told it. */
+FIXTURE(names)
+{
+	struct sockaddr_storage told;
+	struct image image;
+	int fd;
+	int peer;
+};
+
+/* A socket that was accepted, or has connected. @addr, @port: what bind() was
+ * told, of the listener or of the socket. @auto_bound: what it was not told of
+ * the socket, which is what a disconnect gives up.
+ */
+FIXTURE_VARIANT(names)
+{
+	int family;
+	bool accepted;
+	bool addr;
+	bool port;
+	__u8 auto_bound;
+};
+
+FIXTURE_VARIANT_ADD(names, connected)
+{
+	.family = AF_INET,
+	.auto_bound = TCP_REPAIR_CB_AUTO_ADDR | TCP_REPAIR_CB_AUTO_PORT,
+};
+
+FIXTURE_VARIANT_ADD(names, connected_v6)
+{
+	.family = AF_INET6,
+	.auto_bound = TCP_REPAIR_CB_AUTO_ADDR | TCP_REPAIR_CB_AUTO_PORT,
+};
+
+FIXTURE_VARIANT_ADD(names, connected_addr)
+{
+	.family = AF_INET,
+	.addr = true,
+	.auto_bound = TCP_REPAIR_CB_AUTO_PORT,
+};
+
+FIXTURE_VARIANT_ADD(names, connected_port)
+{
+	.family = AF_INET,
+	.port = true,
+	.auto_bound = TCP_REPAIR_CB_AUTO_ADDR,
+};
+
+FIXTURE_VARIANT_ADD(names, connected_port_v6)
+{
+	.family = AF_INET6,
+	.port = true,
+	.auto_bound = TCP_REPAIR_CB_AUTO_ADDR,
+};
+
+FIXTURE_VARIANT_ADD(names, connected_both)
+{
+	.family = AF_INET,
+	.addr = true,
+	.port = true,
+};
+
+FIXTURE_VARIANT_ADD(names, accepted)
+{
+	.family = AF_INET,
+	.accepted = true,
+	.port = true,
+	.auto_bound = TCP_REPAIR_CB_AUTO_ADDR | TCP_REPAIR_CB_AUTO_PORT,
+};
+
+FIXTURE_VARIANT_ADD(names, accepted_addr)
+{
+	.family = AF_INET,
+	.accepted = true,
+	.addr = true,
+	.port = true,
+	.auto_bound = TCP_REPAIR_CB_AUTO_PORT,
+};
+
+FIXTURE_VARIANT_ADD(names, accepted_addr_v6)
+{
+	.family = AF_INET6,
+	.accepted = true,
+	.addr = true,
+	.port = true,
+	.auto_bound = TCP_REPAIR_CB_AUTO_PORT,
+};
+
+/* Address and port on loopback, or none of them. */
+static void name(struct sockaddr_storage *ss, int family, bool addr, int port)
+{
+	loopback(ss, family, port);
+	if (addr)
+		return;
+	if (family == AF_INET6)
+		((struct sockaddr_in6 *)ss)->sin6_addr = in6addr_any;
+	else
+		((struct sockaddr_in *)ss)->sin_addr.s_addr = INADDR_ANY;
+}
+
+static bool has_address(int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	memset(&ss, 0, sizeof(ss));
+	if (getsockname(fd, (void *)&ss, &len))
+		return false;
+	if (ss.ss_family == AF_INET6)
+		return memcmp(&((struct sockaddr_in6 *)&ss)->sin6_addr,
+			      &in6addr_any, sizeof(in6addr_any));
+	return ((struct sockaddr_in *)&ss)->sin_addr.s_addr != INADDR_ANY;
+}
+
+/* Whether nobody has the port of this name. */
+static int port_free(const struct sockaddr_storage *told)
+{
+	int ret, fd = socket(told->ss_family, SOCK_STREAM, 0);
+
+	if (fd < 0)
+		return -errno;
+	ret = sys(bind(fd, (const void *)told, sizeof(*told)));
+	close(fd);
+	return ret == -EADDRINUSE ? 0 : ret ? ret : 1;
+}
+
+/* What is given up at the end of the connection, as auto_bound has it. */
+static int given_up(int fd, const struct sockaddr_storage *told)
+{
+	struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	int ret, names = 0;
+
+	ret = sys(connect(fd, &nobody, sizeof(nobody)));
+	if (ret)
+		return ret;
+	if (!has_address(fd))
+		names |= TCP_REPAIR_CB_AUTO_ADDR;
+	ret = port_free(told);
+	if (ret == 1)
+		names |= TCP_REPAIR_CB_AUTO_PORT;
+	return ret < 0 ? ret : names;
+}
+
+FIXTURE_SETUP(names)
+{
+	struct sockaddr_storage local, to;
+	int err, listener, client;
+	socklen_t len;
+
+	err = enter_netns();
+	if (err == -EPERM)
+		SKIP(return, "no right to make a network namespace");
+	ASSERT_EQ(0, err);
+	if (variant->accepted)
+		name(&local, variant->family, variant->addr, PORT);
+	else
+		loopback(&local, variant->family, LONELY_PEER);
+	listener = listen_at(&local);
+	ASSERT_LE(0, listener);
+
+	client = socket(variant->family, SOCK_STREAM, 0);
+	ASSERT_LE(0, client);
+	if (!variant->accepted && (variant->addr || variant->port)) {
+		name(&local, variant->family, variant->addr,
+		     variant->port ? PORT : 0);
+		ASSERT_EQ(0, sys(bind(client, (void *)&local, sizeof(local))));
+	}
+	loopback(&to, variant->family,
+		 variant->accepted ? PORT : LONELY_PEER);
+	ASSERT_EQ(0, sys(connect(client, (void *)&to, sizeof(to))));
+	self->peer = accept(listener, NULL, NULL);
+	ASSERT_LE(0, self->peer);
+	close(listener);
+	self->fd = client;
+	if (variant->accepted) {
+		self->fd = self->peer;
+		self->peer = client;
+	}
+	len = sizeof(self->told);
+	ASSERT_EQ(0, sys(getsockname(self->fd, (void *)&self->told, &len)));
+}
+
+FIXTURE_TEARDOWN(names)
+{
+	close(self->fd);
+	close(self->peer);
+}
+
+TEST_F(names, told)
+{
+	struct tcp_repair_cb cb;
+
+	ASSERT_EQ(0, tcp_set_int(self->fd, TCP_REPAIR, TCP_REPAIR_ON));
+	ASSERT_EQ(0, get_cb(self->fd, &cb));
+	EXPECT_EQ(variant->auto_bound, cb.auto_bound);
+}
+
+/* What the kernel does with a connection that was not moved. */
+TEST_F(names, given_up_here)
+{
+	EXPECT_EQ(variant->auto_bound, given_up(self->fd, &self->told));
+}
+
+/* The new socket was bound to its name, and gives up the same. */
+TEST_F(names, given_up_there)
+{
+	int fd;
+
+	ASSERT_EQ(0, take(self->fd, &self->image));
+	fd = put(&self->image, 0, 0);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	ASSERT_EQ(0, exchange(fd, self->peer, 0, 1000));
+	EXPECT_EQ(variant->auto_bound, given_up(fd, &self->told));
+}
+
+/* Without being told the new socket keeps what it was bound to. */
+TEST_F(names, kept)
+{
+	int fd;
+
+	ASSERT_EQ(0, take(self->fd, &self->image));
+	self->image.cb.auto_bound = 0;
+	fd = put(&self->image, 0, 0);
+	ASSERT_LE(0, fd);
+	self->fd = fd;
+	ASSERT_EQ(0, tcp_set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF));
+	EXPECT_EQ(0, given_up(fd, &self->told));
 }
 
 /* --- closing ------------------------------------------------------------- */
