@@ -465,6 +465,11 @@ class Dumper {
       socket_.address_chosen = socket_.port_chosen = false;
       return;
     }
+    if (control_block_ == kPresent) {
+      socket_.address_chosen = (block_.auto_bound & TCP_REPAIR_CB_AUTO_ADDR) == 0;
+      socket_.port_chosen = (block_.auto_bound & TCP_REPAIR_CB_AUTO_PORT) == 0;
+      return;
+    }
     const Endpoint& local = *socket_.local;
     const bool v6only = number_of(socket_.options, IPPROTO_IPV6, IPV6_V6ONLY) != 0;
     socket_.address_chosen =

@@ -93,9 +93,18 @@ std::uint32_t up_to(std::uint32_t sequence, std::uint32_t end) {
   return static_cast<std::int32_t>(sequence - end) > 0 ? end : sequence;
 }
 
+// What bind(2) is told although the program did not choose it.
+std::uint8_t auto_bound_of(const TcpSocket& socket) {
+  unsigned names = 0;
+  if (!socket.address_chosen.value_or(true)) names |= TCP_REPAIR_CB_AUTO_ADDR;
+  if (!socket.port_chosen.value_or(true)) names |= TCP_REPAIR_CB_AUTO_PORT;
+  return static_cast<std::uint8_t>(names);
+}
+
 // As it is to be set: without a FIN that was not sent, which comes after the data before it.
 tcp_repair_cb prepared_block(const TcpSocket& socket, const TcpRestoreOptions& options) {
   tcp_repair_cb block = control_block_of(socket);
+  block.auto_bound = auto_bound_of(socket);
   block.flags =
       congestion_flag(options.congestion) | (options.count_pause ? TCP_REPAIR_CB_COUNT_PAUSE : 0U);
   block.pause = pause_of(*socket.connection, options);
@@ -199,10 +208,11 @@ class Restorer {
     give_up();
     choose_more_ = false;
     restored_ = RestoredTcpSocket{};
-    restored_.losses = choice_losses_;
     int type = SOCK_STREAM | (socket_.nonblocking ? SOCK_NONBLOCK : 0);
     SOCKREPAIR_TRY_ASSIGN(restored_.fd, sys::socket(socket_.domain, type, IPPROTO_TCP));
     fd_ = restored_.fd.get();
+    // The control block says what was not chosen.
+    if (!uses_control_block()) restored_.losses = choice_losses_;
     wanted_.emplace(socket_.options);
     option_state_.emplace(fd_, internal::SocketKind{socket_.domain, SOCK_STREAM, IPPROTO_TCP},
                           here_ == nullptr ? nullptr : &here_->fresh);
@@ -423,10 +433,14 @@ class Restorer {
 
   // --- the connection ---
 
+  bool uses_control_block() const {
+    return socket_.connection && socket_.connection->control_block && options_.control_block &&
+           internal::kernel_has_control_block(fd_);
+  }
+
   Result<void> connection() {
     const TcpConnection& connection = *socket_.connection;
-    const bool use_block = connection.control_block && options_.control_block &&
-                           internal::kernel_has_control_block(fd_);
+    const bool use_block = uses_control_block();
     if (is_closing(socket_.state) && !use_block)
       return refuse(EOPNOTSUPP, "state",
                     tcp_state_name(socket_.state) + ", needs TCP_REPAIR_CB, which " +

@@ -145,6 +145,7 @@ constexpr Field kFields[] = {
     SOCKREPAIR_FIELD(est_ecnfield),
     SOCKREPAIR_FIELD(prev_ecnfield),
     SOCKREPAIR_FIELD(received_ce_pending),
+    SOCKREPAIR_FIELD(auto_bound),
 };
 
 #undef SOCKREPAIR_FIELD

@@ -500,7 +500,6 @@ constexpr MemberRule kRules[] = {
     {"sk_socket", Rule::kSocket, "file"},
     {"sk_wq", Rule::kSocket, "file"},
     {"sk_ino", Rule::kSocket, "file"},
-    {"sk_userlocks", Rule::kNew, "what was bound by address and port"},
     {"sk_tsq_flags", Rule::kSocket, "work put off"},
     {"sk_tx_queue_mapping_jiffies", Rule::kSocket, "of the device"},
     {"icsk_bind_hash", Rule::kSocket, "port in this network namespace"},

@@ -260,32 +260,41 @@ struct NameKind {
   std::string name;
   // Before connect(2).
   Result<void> (*bind)(const Fd&, const Endpoint&, int domain);
-  std::optional<bool> address_chosen;  // on an IPv4 socket
+  bool address_chosen;
   bool port_chosen;
 
   friend void PrintTo(const NameKind& one, std::ostream* out) { *out << one.name; }
 };
 
 const NameKind kNameKinds[] = {
-    {"implicit", [](const Fd&, const Endpoint&, int) { return Result<void>(); }, std::nullopt,
-     false},
+    {"implicit", [](const Fd&, const Endpoint&, int) { return Result<void>(); }, false, false},
     {"both",
      [](const Fd& fd, const Endpoint& local, int domain) {
        return sys::bind(fd.get(), SocketAddress(local, domain));
      },
-     std::nullopt, true},
+     true, true},
     {"port",
      [](const Fd& fd, const Endpoint& local, int domain) {
        Endpoint any{IpAddress::any(local.address.family()), local.port, 0};
        return sys::bind(fd.get(), SocketAddress(any, domain));
      },
-     std::nullopt, true},
+     false, true},
     {"address",
      [](const Fd& fd, const Endpoint& local, int domain) {
        return sys::bind(fd.get(), SocketAddress({local.address, 0, 0}, domain));
      },
-     std::nullopt, false},
+     true, false},
 };
+
+// That `dump` says who chose the address, as far as the kernel tells.
+void expect_address_choice(const TcpSocket& dump, bool chosen) {
+  if (has_control_block()) {
+    EXPECT_EQ(dump.address_chosen, chosen) << dump.describe();
+    EXPECT_THAT(dump.losses, IsEmpty());
+  } else if (!dump.address_chosen) {
+    EXPECT_THAT(dump.losses, LossOf("local address"));
+  }
+}
 
 class TcpNameTest : public TcpCaseTest, public ::testing::WithParamInterface<NameKind> {};
 
@@ -308,9 +317,10 @@ TEST_P(TcpNameTest, IsKeptOrGivenUpAsBefore) {
     ASSERT_THAT(sys::connect(fd.get(), there), IsOk());
     ASSERT_OK_AND_ASSIGN(TcpSocket dump, dump_tcp_socket(fd, {.leave_in_repair = true}));
     EXPECT_EQ(dump.port_chosen, GetParam().port_chosen) << dump.describe();
-    if (family.family == Family::kIpv4) {
-      EXPECT_EQ(dump.address_chosen, GetParam().address_chosen);
-    }
+    // To the kernel ::ffff:0.0.0.0 is an address.
+    const bool mapped_any =
+        family.domain == AF_INET6 && family.family == Family::kIpv4 && GetParam().port_chosen;
+    expect_address_choice(dump, GetParam().address_chosen || mapped_any);
     // In repair mode nobody is told.
     ASSERT_THAT(disconnect(fd), IsOk());
     ASSERT_OK_AND_ASSIGN(const Endpoint kept, name_of(fd));
@@ -321,17 +331,51 @@ TEST_P(TcpNameTest, IsKeptOrGivenUpAsBefore) {
     ASSERT_THAT(disconnect(restored.fd), IsOk());
     ASSERT_OK_AND_ASSIGN(const Endpoint again, name_of(restored.fd));
     EXPECT_EQ(again.port, kept.port);
-    // What the kernel does not tell is said.
     if (dump.address_chosen) {
       EXPECT_EQ(again.address, kept.address);
-    } else {
-      EXPECT_THAT(dump.losses, LossOf("local address"));
     }
     EXPECT_THAT(restored.losses, IsEmpty());
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TcpNameTest, ::testing::ValuesIn(kNameKinds), ParamName());
+
+// What accept(2) gives has not chosen its port, and connect(2) chooses no port of a server.
+TEST_F(TcpCaseTest, AnAcceptedSocketGivesItsNameUp) {
+  for (const char* address : {"10.0.0.2", "0.0.0.0"}) {
+    SCOPED_TRACE(address);
+    const bool chosen = address != std::string("0.0.0.0");
+    ASSERT_OK_AND_ASSIGN(Fd listener, world_->socket(AF_INET));
+    ASSERT_THAT(bind(listener, address, 80, AF_INET), IsOk());
+    ASSERT_THAT(listen(listener, 5), IsOk());
+    ASSERT_OK_AND_ASSIGN(Fd peer,
+                         world_->peer().run([] { return sys::socket(AF_INET, SOCK_STREAM, 0); }));
+    ASSERT_THAT(
+        sys::connect(peer.get(), SocketAddress({receiver_address(Family::kIpv4), 80, 0}, AF_INET)),
+        IsOk());
+    Fd fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    ASSERT_TRUE(fd);
+    listener.reset();
+    ASSERT_OK_AND_ASSIGN(TcpSocket dump, dump_tcp_socket(fd, {.leave_in_repair = true}));
+    EXPECT_EQ(dump.port_chosen, false);
+    expect_address_choice(dump, chosen);
+    fd.reset();
+
+    ASSERT_OK_AND_ASSIGN(RestoredTcpSocket restored, restore(dump, {.keep_repair = true}));
+    ASSERT_THAT(disconnect(restored.fd), IsOk());
+    ASSERT_OK_AND_ASSIGN(const Endpoint left, name_of(restored.fd));
+    ASSERT_OK_AND_ASSIGN(Fd next, world_->socket(AF_INET));
+    const Result<void> taken = bind(next, "10.0.0.2", 80, AF_INET);
+    if (!has_control_block()) {
+      EXPECT_THAT(restored.losses, LossOf("local port"));
+      EXPECT_THAT(taken, FailsWith(EADDRINUSE));
+      continue;
+    }
+    EXPECT_THAT(restored.losses, IsEmpty());
+    EXPECT_THAT(taken, IsOk()) << "the port is free again";
+    EXPECT_EQ(!left.address.is_any(), chosen);
+  }
+}
 
 // The connections of a listener come back next to it, without SO_REUSEADDR.
 TEST_F(TcpCaseTest, ConnectionsComeBackNextToTheirListener) {
@@ -366,8 +410,12 @@ TEST_F(TcpCaseTest, ConnectionsComeBackNextToTheirListener) {
   ASSERT_OK_AND_ASSIGN(RestoredTcpSocket again, restore(dump));
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     ASSERT_OK_AND_ASSIGN(RestoredTcpSocket restored, restore(connections[i]));
-    // The kernel gives this port away only to who asks for it.
-    EXPECT_THAT(restored.losses, LossOf("local port"));
+    // Without a control block who asks for the port keeps it, and no connect(2) would get it.
+    if (!has_control_block()) {
+      EXPECT_THAT(restored.losses, LossOf("local port"));
+    } else {
+      EXPECT_THAT(restored.losses, IsEmpty());
+    }
     EXPECT_THAT(sys::getsockopt<int>(restored.fd.get(), SOL_SOCKET, SO_REUSEADDR), IsOkAndHolds(0));
     pairs[i].ours = std::move(restored.fd);
   }

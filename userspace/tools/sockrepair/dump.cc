@@ -460,8 +460,7 @@ Result<void> Dump::run() {
   SOCKREPAIR_TRY(add_time_waits());
   if (command_.strict && !report_.losses.empty()) {
     status_ = kIncomplete;
-    return Error{ENOTRECOVERABLE, "--strict, and " + std::to_string(report_.losses.size()) +
-                                      " things would be lost"};
+    return report_.losses.strict_error();
   }
   SOCKREPAIR_TRY(check_signals());
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #include "losses.h"
 
+#include <errno.h>
+
 #include <algorithm>
+#include <cstddef>
 #include <unordered_map>
 #include <utility>
 
@@ -34,6 +37,12 @@ void Losses::add(std::vector<int> numbers, std::string name, std::string what) {
 
 void Losses::add(std::string what) {
   all_.push_back({{}, {}, std::move(what)});
+}
+
+Error Losses::strict_error() const {
+  const std::size_t count = all_.size();
+  return Error{ENOTRECOVERABLE, "--strict, and " + std::to_string(count) +
+                                    (count == 1 ? " thing" : " things") + " would be lost"};
 }
 
 std::vector<std::string> Losses::each() const {

@@ -2,9 +2,10 @@
 #ifndef SOCKREPAIR_TOOLS_LOSSES_H_
 #define SOCKREPAIR_TOOLS_LOSSES_H_
 
-#include <cstddef>
 #include <string>
 #include <vector>
+
+#include "sockrepair/error.h"
 
 namespace sockrepair::tool {
 
@@ -21,7 +22,8 @@ class Losses {
   void add(std::string what);
 
   bool empty() const { return all_.empty(); }
-  std::size_t size() const { return all_.size(); }
+  // What --strict makes of them. Precondition: not empty().
+  Error strict_error() const;
 
   // "descriptor 5 (10.0.0.1:80): WHAT", in the order of add().
   std::vector<std::string> each() const;

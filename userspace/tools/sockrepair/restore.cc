@@ -408,8 +408,7 @@ Result<void> Restore::run() {
   SOCKREPAIR_TRY(netns_.enter_default());
   if (command_.strict && !losses_.empty()) {
     status_ = kIncomplete;
-    return Error{ENOTRECOVERABLE,
-                 "--strict, and " + std::to_string(losses_.size()) + " things would be lost"};
+    return losses_.strict_error();
   }
   return check_signals();
 }

@@ -13,6 +13,10 @@
 #define TCP_REPAIR_CB_CWND_WHOLE	(1U << 1) /* path state: as it was */
 #define TCP_REPAIR_CB_COUNT_PAUSE	(1U << 2) /* clocks ran on meanwhile */
 
+/* tcp_repair_cb::auto_bound */
+#define TCP_REPAIR_CB_AUTO_ADDR		(1U << 0)
+#define TCP_REPAIR_CB_AUTO_PORT		(1U << 1)
+
 /* An age of what never happened, the rest of a timer that does not run */
 #define TCP_REPAIR_CB_NONE		(~0ULL)
 
@@ -163,6 +167,10 @@
  * @est_ecnfield: AccECN: counter that grew last
  * @prev_ecnfield: AccECN: ECN field of the last segment received
  * @received_ce_pending: AccECN: marks not told yet
+ * @auto_bound: %TCP_REPAIR_CB_AUTO_ADDR, %TCP_REPAIR_CB_AUTO_PORT: the kernel
+ *	chose the local address, the port, which the socket gives up when it
+ *	disconnects. set: so it is from here on, also if bind() was told them;
+ *	a bit that is 0 changes nothing
  * @reserved: 0
  * @timewait_left: until TCP_TIME_WAIT ends, 1 to 60000000 microseconds; 0 in
  *	all other states
@@ -305,7 +313,8 @@ struct tcp_repair_cb {
 	__u8		est_ecnfield;
 	__u8		prev_ecnfield;
 	__u8		received_ce_pending;
-	__u8		reserved[6];
+	__u8		auto_bound;
+	__u8		reserved[5];
 
 	__u32		timewait_left;
 };
