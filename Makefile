@@ -64,6 +64,9 @@ bench-recovery: ## goodput round trip by round trip around a move of a TCP conne
 bench-tcp: ## moving TCP connections, and locking them: system calls, time, memory
 	@scripts/bench-tcp
 
+bench-criu: ## moving a process with TCP connections: CRIU and sockrepair, whole commands
+	@scripts/bench-criu
+
 check-series: ## all that reviewers' bots would say, patch by patch; CHECK='--fast' and the like
 	@scripts/check-series $(CHECK)
 
