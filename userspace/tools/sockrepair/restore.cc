@@ -58,6 +58,48 @@ std::uint64_t netns_of(const ImageSocket& entry) {
   return std::visit([](const auto& socket) { return socket.netns_cookie; }, entry.socket);
 }
 
+// The entries of an image, as often as they are wanted. Reading one takes longer than making the
+// socket, and each is wanted three times: those of a small image are kept.
+class Entries {
+ public:
+  static Result<Entries> open(const std::string& file) {
+    SOCKREPAIR_TRY_ASSIGN(ImageReader reader, open_image(file));
+    return Entries(std::move(reader));
+  }
+
+  // Nothing at the end.
+  Result<std::optional<ImageEntry>> next() {
+    if (all_kept_) {
+      if (at_ == kept_.size()) return std::optional<ImageEntry>();
+      return std::optional<ImageEntry>(kept_[at_++]);
+    }
+    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader_.next());
+    if (keeps_ && entry) kept_.push_back(*entry);
+    all_kept_ = keeps_ && !entry;
+    return entry;
+  }
+
+  void rewind() {
+    at_ = 0;
+    if (all_kept_) return;
+    kept_.clear();
+    reader_.rewind();
+  }
+
+ private:
+  // Of an image; in memory they take a few times as much.
+  static constexpr std::uint64_t kMostKept = 2 << 20;
+
+  explicit Entries(ImageReader reader)
+      : reader_(std::move(reader)), keeps_(reader_.summary().bytes <= kMostKept) {}
+
+  ImageReader reader_;
+  bool keeps_;
+  bool all_kept_ = false;  // then `reader_` is at the end
+  std::vector<ImageEntry> kept_;
+  std::size_t at_ = 0;  // in `kept_`, when it has all
+};
+
 class Restore {
  public:
   explicit Restore(const RestoreCommand& command) : command_(command) {}
@@ -75,9 +117,13 @@ class Restore {
  private:
   // Reads the next entry of the image; nothing at the end.
   Result<std::optional<ImageEntry>> next_entry();
-  // The next socket that is to be made, as it is to be made.
+  // Whether it is to be made; makes it what it is to be.
+  bool wants(ImageSocket* socket) const;
+  // The next socket that is to be made.
   Result<std::optional<ImageSocket>> next_socket();
   Result<Plan> plan();
+  void plan_time_wait(TcpTimeWait over, Plan* plan) const;
+  Result<void> plan_socket(const ImageSocket& socket, Plan* plan) const;
   Result<void> check(const Plan& plan);
   Result<void> lock(const Plan& plan);
   Result<void> make_all(const Plan& plan);
@@ -90,7 +136,7 @@ class Restore {
   class Source;
 
   const RestoreCommand& command_;
-  std::optional<ImageReader> reader_;
+  std::optional<Entries> entries_;
   NetnsMap netns_;
   Losses losses_;
   std::vector<ConnectionLock> locks_;
@@ -161,9 +207,24 @@ FourTuple tuple_of(const Socket& socket) {
 }
 
 Result<std::optional<ImageEntry>> Restore::next_entry() {
-  Result<std::optional<ImageEntry>> entry = reader_->next();
+  Result<std::optional<ImageEntry>> entry = entries_->next();
   if (!entry) status_ = image_status(entry.error());
   return entry;
+}
+
+bool Restore::wants(ImageSocket* socket) const {
+  const bool connected = is_connection(*socket);
+  if (command_.which == Which::kConnectionsOnly && !connected) return false;
+  if (command_.which == Which::kListenOnly && connected)
+    socket->socket = without_connection(std::get<TcpSocket>(socket->socket));
+  // The library would do it for TCP; what is done here holds for the locks, too.
+  std::visit(
+      [&](auto& one) {
+        rewrite(&one.local, command_.tcp.rewrites);
+        rewrite(&one.peer, command_.tcp.rewrites);
+      },
+      socket->socket);
+  return true;
 }
 
 Result<std::optional<ImageSocket>> Restore::next_socket() {
@@ -171,19 +232,7 @@ Result<std::optional<ImageSocket>> Restore::next_socket() {
     SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, next_entry());
     if (!entry) return std::optional<ImageSocket>();
     auto* socket = std::get_if<ImageSocket>(&*entry);
-    if (socket == nullptr) continue;
-    const bool connected = is_connection(*socket);
-    if (command_.which == Which::kConnectionsOnly && !connected) continue;
-    if (command_.which == Which::kListenOnly && connected)
-      socket->socket = without_connection(std::get<TcpSocket>(socket->socket));
-    // The library would do it for TCP; what is done here holds for the locks, too.
-    std::visit(
-        [&](auto& one) {
-          rewrite(&one.local, command_.tcp.rewrites);
-          rewrite(&one.peer, command_.tcp.rewrites);
-        },
-        socket->socket);
-    return std::optional<ImageSocket>(std::move(*socket));
+    if (socket != nullptr && wants(socket)) return std::optional<ImageSocket>(std::move(*socket));
   }
 }
 
@@ -194,43 +243,46 @@ Result<Plan> Restore::plan() {
     if (!entry) break;
     if (const auto* process = std::get_if<ImageProcess>(&*entry))
       plan.locks.push_back(lock_name(*process));
-    if (auto* over = std::get_if<TcpTimeWait>(&*entry)) {
-      if (command_.which == Which::kListenOnly) continue;
-      rewrite(&over->local, command_.tcp.rewrites);
-      rewrite(&over->peer, command_.tcp.rewrites);
-      plan.namespaces.insert(over->netns_cookie);
-      plan.connections[over->netns_cookie].push_back({over->local, over->peer});
-      plan.time_waits.push_back(std::move(*over));
-    }
+    if (auto* over = std::get_if<TcpTimeWait>(&*entry)) plan_time_wait(std::move(*over), &plan);
+    if (auto* socket = std::get_if<ImageSocket>(&*entry); socket != nullptr && wants(socket))
+      SOCKREPAIR_TRY(plan_socket(*socket, &plan));
   }
-  reader_->rewind();
-  for (;;) {
-    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageSocket> socket, next_socket());
-    if (!socket) break;
-    ++plan.sockets;
-    plan.namespaces.insert(netns_of(*socket));
-    if (is_connection(*socket)) {
-      const auto& tcp = std::get<TcpSocket>(socket->socket);
-      if (tcp.connection || tcp.state == TcpState::kSynSent)
-        plan.connections[tcp.netns_cookie].push_back(tuple_of(tcp));
-    }
-    if (command_.hand_over != HandOver::kSameNumbers && command_.hand_over != HandOver::kInto)
-      continue;
-    if (socket->descriptors.empty()) {
-      return Error{EBADF, "socket " + std::to_string(plan.sockets) +
-                              " of the image has no descriptor number; use --listen-fds or "
-                              "--send-to"};
-    }
-    for (const ImageDescriptor& descriptor : socket->descriptors) {
-      if (!plan.numbers.insert(descriptor.number).second) {
-        return Error{EEXIST, "descriptor " + std::to_string(descriptor.number) +
-                                 " is there twice, from two processes; use --listen-fds or "
-                                 "--send-to"};
-      }
-    }
-  }
-  reader_->rewind();
+  entries_->rewind();
   return plan;
+}
+
+void Restore::plan_time_wait(TcpTimeWait over, Plan* plan) const {
+  if (command_.which == Which::kListenOnly) return;
+  rewrite(&over.local, command_.tcp.rewrites);
+  rewrite(&over.peer, command_.tcp.rewrites);
+  plan->namespaces.insert(over.netns_cookie);
+  plan->connections[over.netns_cookie].push_back({over.local, over.peer});
+  plan->time_waits.push_back(std::move(over));
+}
+
+Result<void> Restore::plan_socket(const ImageSocket& socket, Plan* plan) const {
+  ++plan->sockets;
+  plan->namespaces.insert(netns_of(socket));
+  if (is_connection(socket)) {
+    const auto& tcp = std::get<TcpSocket>(socket.socket);
+    if (tcp.connection || tcp.state == TcpState::kSynSent)
+      plan->connections[tcp.netns_cookie].push_back(tuple_of(tcp));
+  }
+  if (command_.hand_over != HandOver::kSameNumbers && command_.hand_over != HandOver::kInto)
+    return {};
+  if (socket.descriptors.empty()) {
+    return Error{EBADF, "socket " + std::to_string(plan->sockets) +
+                            " of the image has no descriptor number; use --listen-fds or "
+                            "--send-to"};
+  }
+  for (const ImageDescriptor& descriptor : socket.descriptors) {
+    if (!plan->numbers.insert(descriptor.number).second) {
+      return Error{EEXIST, "descriptor " + std::to_string(descriptor.number) +
+                               " is there twice, from two processes; use --listen-fds or "
+                               "--send-to"};
+    }
+  }
+  return {};
 }
 
 // The highest number that a descriptor of this process will have when it is the new program.
@@ -322,7 +374,7 @@ class Restore::Source : public SocketSource {
     }
   }
   Result<void> rewind() override {
-    restore_.reader_->rewind();
+    restore_.entries_->rewind();
     at_ = 0;
     return {};
   }
@@ -382,17 +434,17 @@ Result<void> Restore::make_all(const Plan& plan) {
     if (failure) return *failure;
     if (!done) return done.error();
   }
-  reader_->rewind();
+  entries_->rewind();
   return {};
 }
 
 Result<void> Restore::run() {
-  Result<ImageReader> reader = open_image(command_.file);
-  if (!reader) {
-    status_ = image_status(reader.error());
-    return reader.error();
+  Result<Entries> entries = Entries::open(command_.file);
+  if (!entries) {
+    status_ = image_status(entries.error());
+    return entries.error();
   }
-  reader_.emplace(*std::move(reader));
+  entries_.emplace(*std::move(entries));
   SOCKREPAIR_TRY_ASSIGN(netns_, NetnsMap::parse(command_.netns));
   SOCKREPAIR_TRY_ASSIGN(Plan what, plan());
   SOCKREPAIR_TRY(check(what));
