@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "borrowed_batch.h"
 #include "call.h"
 #include "crew.h"
 #include "inet_socket.h"
@@ -210,12 +211,12 @@ class SourceReader : public Reader {
   SocketSource& source_;
 };
 
-class SpanReader : public Reader {
+class MemoryReader : public Reader {
  public:
-  explicit SpanReader(std::span<const AnySocket> sockets) : sockets_(sockets) {}
+  explicit MemoryReader(std::span<const AnySocket* const> sockets) : sockets_(sockets) {}
   Result<Shared> next() override {
     if (at_ == sockets_.size()) return Shared();
-    return Shared(Shared(), &sockets_[at_++]);  // owns nothing
+    return Shared(Shared(), sockets_[at_++]);  // owns nothing
   }
   Result<void> rewind() override {
     at_ = 0;
@@ -223,7 +224,7 @@ class SpanReader : public Reader {
   }
 
  private:
-  std::span<const AnySocket> sockets_;
+  std::span<const AnySocket* const> sockets_;
   std::size_t at_ = 0;
 };
 
@@ -433,9 +434,18 @@ Result<BatchReport> restore_sockets(SocketSource& source, const RestoreBatchOpti
 Result<BatchReport> restore_sockets(std::span<const AnySocket> sockets,
                                     const RestoreBatchOptions& options, const RestoreSink& sink) {
   return internal::no_throw([&] {
-    SpanReader reader(sockets);
-    return RestoreBatch(reader, options, sink).run();
+    std::vector<const AnySocket*> borrowed;
+    borrowed.reserve(sockets.size());
+    for (const AnySocket& socket : sockets) borrowed.push_back(&socket);
+    return internal::restore_borrowed(borrowed, options, sink);
   });
+}
+
+Result<BatchReport> internal::restore_borrowed(std::span<const AnySocket* const> sockets,
+                                               const RestoreBatchOptions& options,
+                                               const RestoreSink& sink) {
+  MemoryReader reader(sockets);
+  return RestoreBatch(reader, options, sink).run();
 }
 
 }  // namespace sockrepair

@@ -20,23 +20,12 @@
 using sockrepair::Error;
 using sockrepair::Result;
 using sockrepair::internal::c_call;
-using sockrepair::internal::check_flags;
 using sockrepair::internal::copy_name;
 using sockrepair::internal::null_pointer;
+using sockrepair::internal::udp_dump_options;
+using sockrepair::internal::udp_restore_options;
 
-struct sockrepair_error {
-  explicit sockrepair_error(sockrepair::Error e) : error(std::move(e)), text(error.describe()) {}
-
-  sockrepair::Error error;
-  std::string text;
-};
-
-struct sockrepair_udp {
-  explicit sockrepair_udp(sockrepair::UdpSocket s) : socket(std::move(s)), losses(socket.losses) {}
-
-  sockrepair::UdpSocket socket;
-  sockrepair_losses losses;
-};
+sockrepair_error::sockrepair_error(const Error& e) : error(e), text(e.describe()) {}
 
 namespace {
 
@@ -49,6 +38,28 @@ const sockrepair_losses::Line* line(const sockrepair_losses* losses, size_t inde
 
 namespace sockrepair {
 
+namespace internal {
+
+Result<UdpDumpOptions> udp_dump_options(const char* call, unsigned int flags) {
+  SOCKREPAIR_TRY(check_flags(call, flags,
+                             SOCKREPAIR_DUMP_NO_SEND_QUEUE | SOCKREPAIR_DUMP_NO_RECEIVE_QUEUE |
+                                 SOCKREPAIR_DUMP_TAKE_ERRORS));
+  UdpDumpOptions options;
+  options.send_queue = (flags & SOCKREPAIR_DUMP_NO_SEND_QUEUE) == 0;
+  options.receive_queue = (flags & SOCKREPAIR_DUMP_NO_RECEIVE_QUEUE) == 0;
+  options.take_errors = (flags & SOCKREPAIR_DUMP_TAKE_ERRORS) != 0;
+  return options;
+}
+
+Result<UdpRestoreOptions> udp_restore_options(const char* call, unsigned int flags) {
+  SOCKREPAIR_TRY(check_flags(call, flags, SOCKREPAIR_RESTORE_LENIENT));
+  UdpRestoreOptions options;
+  if ((flags & SOCKREPAIR_RESTORE_LENIENT) != 0) options.refusal = Refusal::kReport;
+  return options;
+}
+
+}  // namespace internal
+
 sockrepair_udp* to_c(UdpSocket socket) noexcept {
   try {
     return new sockrepair_udp(std::move(socket));
@@ -59,7 +70,7 @@ sockrepair_udp* to_c(UdpSocket socket) noexcept {
 
 sockrepair_error* to_c(Error error) noexcept {
   try {
-    return new sockrepair_error(std::move(error));
+    return new sockrepair_error(error);
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
@@ -139,13 +150,8 @@ int sockrepair_udp_dump(int fd, unsigned int flags, sockrepair_udp** socket,
   return c_call(error, [&]() -> Result<void> {
     if (socket == nullptr) return null_pointer("sockrepair_udp_dump", "socket");
     *socket = nullptr;
-    SOCKREPAIR_TRY(check_flags("sockrepair_udp_dump", flags,
-                               SOCKREPAIR_DUMP_NO_SEND_QUEUE | SOCKREPAIR_DUMP_NO_RECEIVE_QUEUE |
-                                   SOCKREPAIR_DUMP_TAKE_ERRORS));
-    sockrepair::UdpDumpOptions options;
-    options.send_queue = (flags & SOCKREPAIR_DUMP_NO_SEND_QUEUE) == 0;
-    options.receive_queue = (flags & SOCKREPAIR_DUMP_NO_RECEIVE_QUEUE) == 0;
-    options.take_errors = (flags & SOCKREPAIR_DUMP_TAKE_ERRORS) != 0;
+    SOCKREPAIR_TRY_ASSIGN(sockrepair::UdpDumpOptions options,
+                          udp_dump_options("sockrepair_udp_dump", flags));
     SOCKREPAIR_TRY_ASSIGN(sockrepair::UdpSocket value, sockrepair::dump_udp_socket(fd, options));
     *socket = new sockrepair_udp(std::move(value));
     return {};
@@ -159,9 +165,8 @@ int sockrepair_udp_restore(const sockrepair_udp* socket, unsigned int flags, int
     if (socket == nullptr) return null_pointer("sockrepair_udp_restore", "socket");
     if (fd == nullptr) return null_pointer("sockrepair_udp_restore", "fd");
     *fd = -1;
-    SOCKREPAIR_TRY(check_flags("sockrepair_udp_restore", flags, SOCKREPAIR_RESTORE_LENIENT));
-    sockrepair::UdpRestoreOptions options;
-    if ((flags & SOCKREPAIR_RESTORE_LENIENT) != 0) options.refusal = sockrepair::Refusal::kReport;
+    SOCKREPAIR_TRY_ASSIGN(sockrepair::UdpRestoreOptions options,
+                          udp_restore_options("sockrepair_udp_restore", flags));
     SOCKREPAIR_TRY_ASSIGN(sockrepair::RestoredSocket restored,
                           sockrepair::restore_udp_socket(socket->socket, options));
     if (losses != nullptr) *losses = new sockrepair_losses(restored.losses);

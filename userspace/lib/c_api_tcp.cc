@@ -33,22 +33,13 @@ using sockrepair::SocketAddress;
 using sockrepair::TcpCongestion;
 using sockrepair::TcpSurvey;
 using sockrepair::internal::c_call;
-using sockrepair::internal::check_flags;
 using sockrepair::internal::copy_name;
 using sockrepair::internal::copy_options;
 using sockrepair::internal::null_pointer;
+using sockrepair::internal::store;
+using sockrepair::internal::tcp_dump_options;
+using sockrepair::internal::tcp_restore_options;
 using sockrepair::internal::TcpSourceRest;
-
-struct sockrepair_tcp {
-  explicit sockrepair_tcp(sockrepair::TcpSocket s)
-      : socket(std::move(s)),
-        losses(socket.losses),
-        state_name(sockrepair::tcp_state_name(socket.state)) {}
-
-  sockrepair::TcpSocket socket;
-  sockrepair_losses losses;
-  std::string state_name;
-};
 
 struct sockrepair_survey {
   TcpSurvey survey;
@@ -139,50 +130,6 @@ Result<sockrepair::IpAddress> address_of(const char* call, const std::string& wh
   return wrong(call, what + ", port: " + std::to_string(endpoint.port) + ", must be 0");
 }
 
-Result<TcpDumpOptions> options_of(const char* call, const sockrepair_tcp_dump_options* given) {
-  SOCKREPAIR_TRY_ASSIGN(sockrepair_tcp_dump_options in, copy_options(call, given));
-  TcpDumpOptions options;
-  const unsigned int known =
-      apply_flags(&options, in.flags, kDumpFlags) | apply_flags(&options, in.flags, kDumpRefusals);
-  SOCKREPAIR_TRY(check_flags(call, in.flags, known));
-  if (in.survey != nullptr) options.survey = &in.survey->survey;
-  return options;
-}
-
-Result<TcpRestoreOptions> options_of(const char* call,
-                                     const sockrepair_tcp_restore_options* given) {
-  SOCKREPAIR_TRY_ASSIGN(sockrepair_tcp_restore_options in, copy_options(call, given));
-  TcpRestoreOptions options;
-  const unsigned int known = apply_flags(&options, in.flags, kRestoreFlags) |
-                             apply_flags(&options, in.flags, kRestoreRefusals) |
-                             SOCKREPAIR_TCP_RESTORE_PAUSE;
-  SOCKREPAIR_TRY(check_flags(call, in.flags, known));
-  if (in.congestion >= std::size(kCongestions))
-    return wrong(call, "options, congestion: " + std::to_string(in.congestion) + ", must be 0 to " +
-                           std::to_string(std::size(kCongestions) - 1));
-  options.congestion = kCongestions[in.congestion];
-  if ((in.flags & SOCKREPAIR_TCP_RESTORE_PAUSE) != 0)
-    options.pause = in.pause_us;
-  else if (in.pause_us != 0)
-    return wrong(call, "options, pause_us: " + std::to_string(in.pause_us) +
-                           ", must be 0 without SOCKREPAIR_TCP_RESTORE_PAUSE");
-  if (in.rewrites == nullptr && in.rewrites_count != 0)
-    return null_pointer(call, "options, rewrites");
-  for (std::size_t i = 0; i < in.rewrites_count; ++i) {
-    const std::string what = "options, rewrites " + std::to_string(i);
-    sockrepair::AddressRewrite rewrite;
-    SOCKREPAIR_TRY_ASSIGN(rewrite.from, address_of(call, what + ", from", in.rewrites[i].from));
-    SOCKREPAIR_TRY_ASSIGN(rewrite.to, address_of(call, what + ", to", in.rewrites[i].to));
-    options.rewrites.push_back(rewrite);
-  }
-  return options;
-}
-
-void store(const SocketAddress& from, sockaddr_storage* to) {
-  memset(to, 0, sizeof(*to));
-  memcpy(to, from.get(), std::min<std::size_t>(from.size(), sizeof(*to)));
-}
-
 int domain_of(const Endpoint& endpoint) {
   return endpoint.address.family() == sockrepair::Family::kIpv4 ? AF_INET : AF_INET6;
 }
@@ -194,6 +141,53 @@ const sockrepair_detached::Line* line(const sockrepair_detached* list, size_t in
 }  // namespace
 
 namespace sockrepair {
+
+namespace internal {
+
+Result<TcpDumpOptions> tcp_dump_options(const char* call,
+                                        const sockrepair_tcp_dump_options* given) {
+  SOCKREPAIR_TRY_ASSIGN(sockrepair_tcp_dump_options in, copy_options(call, given));
+  TcpDumpOptions options;
+  const unsigned int known =
+      apply_flags(&options, in.flags, kDumpFlags) | apply_flags(&options, in.flags, kDumpRefusals);
+  SOCKREPAIR_TRY(check_flags(call, in.flags, known));
+  if (in.survey != nullptr) options.survey = &in.survey->survey;
+  return options;
+}
+
+Result<TcpRestoreOptions> tcp_restore_options(const char* call,
+                                              const sockrepair_tcp_restore_options* given) {
+  SOCKREPAIR_TRY_ASSIGN(sockrepair_tcp_restore_options in, copy_options(call, given));
+  TcpRestoreOptions options;
+  const unsigned int known = apply_flags(&options, in.flags, kRestoreFlags) |
+                             apply_flags(&options, in.flags, kRestoreRefusals) |
+                             SOCKREPAIR_TCP_RESTORE_PAUSE;
+  SOCKREPAIR_TRY(check_flags(call, in.flags, known));
+  if (in.congestion >= std::size(kCongestions))
+    return wrong(call, "options, congestion: " + std::to_string(in.congestion) + ", must be 0 to " +
+                           std::to_string(std::size(kCongestions) - 1));
+  options.congestion = kCongestions[in.congestion];
+  SOCKREPAIR_TRY_ASSIGN(options.pause,
+                        pause_of(call, (in.flags & SOCKREPAIR_TCP_RESTORE_PAUSE) != 0,
+                                 "SOCKREPAIR_TCP_RESTORE_PAUSE", in.pause_us));
+  SOCKREPAIR_TRY_ASSIGN(options.rewrites, address_rewrites(call, in.rewrites, in.rewrites_count));
+  return options;
+}
+
+Result<std::vector<AddressRewrite>> address_rewrites(const char* call,
+                                                     const sockrepair_rewrite* rewrites,
+                                                     std::size_t count) {
+  if (rewrites == nullptr && count != 0) return null_pointer(call, "options, rewrites");
+  std::vector<AddressRewrite> all(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string what = "options, rewrites " + std::to_string(i);
+    SOCKREPAIR_TRY_ASSIGN(all[i].from, address_of(call, what + ", from", rewrites[i].from));
+    SOCKREPAIR_TRY_ASSIGN(all[i].to, address_of(call, what + ", to", rewrites[i].to));
+  }
+  return all;
+}
+
+}  // namespace internal
 
 sockrepair_tcp* to_c(TcpSocket socket) noexcept {
   try {
@@ -214,7 +208,7 @@ int sockrepair_tcp_dump(int fd, const struct sockrepair_tcp_dump_options* option
   return c_call(error, [&]() -> Result<void> {
     if (socket == nullptr) return null_pointer("sockrepair_tcp_dump", "socket");
     *socket = nullptr;
-    SOCKREPAIR_TRY_ASSIGN(TcpDumpOptions how, options_of("sockrepair_tcp_dump", options));
+    SOCKREPAIR_TRY_ASSIGN(TcpDumpOptions how, tcp_dump_options("sockrepair_tcp_dump", options));
     SOCKREPAIR_TRY_ASSIGN(sockrepair::TcpSocket value, sockrepair::dump_tcp_socket(fd, how));
     const bool in_repair = how.leave_in_repair && sockrepair::is_connected(value.state);
     const TcpSourceRest source = sockrepair::internal::rest_of_source(fd, value);
@@ -243,7 +237,8 @@ int sockrepair_tcp_restore(const sockrepair_tcp* socket,
     if (fd != nullptr) *fd = -1;
     if (socket == nullptr) return null_pointer("sockrepair_tcp_restore", "socket");
     if (fd == nullptr) return null_pointer("sockrepair_tcp_restore", "fd");
-    SOCKREPAIR_TRY_ASSIGN(TcpRestoreOptions how, options_of("sockrepair_tcp_restore", options));
+    SOCKREPAIR_TRY_ASSIGN(TcpRestoreOptions how,
+                          tcp_restore_options("sockrepair_tcp_restore", options));
     SOCKREPAIR_TRY_ASSIGN(sockrepair::RestoredTcpSocket restored,
                           sockrepair::restore_tcp_socket(socket->socket, how));
     try {
@@ -262,7 +257,8 @@ int sockrepair_tcp_resume(int fd, const sockrepair_tcp* socket,
                           sockrepair_error** error) {
   return c_call(error, [&]() -> Result<void> {
     if (socket == nullptr) return null_pointer("sockrepair_tcp_resume", "socket");
-    SOCKREPAIR_TRY_ASSIGN(TcpRestoreOptions how, options_of("sockrepair_tcp_resume", options));
+    SOCKREPAIR_TRY_ASSIGN(TcpRestoreOptions how,
+                          tcp_restore_options("sockrepair_tcp_resume", options));
     return sockrepair::resume_tcp_socket(fd, socket->socket, how);
   });
 }

@@ -8,17 +8,29 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "sockrepair/address.h"
+#include "sockrepair/batch.h"
 #include "sockrepair/loss.h"
 #include "sockrepair/result.h"
 #include "sockrepair/sockrepair.h"
+#include "sockrepair/tcp_socket.h"
+#include "sockrepair/udp_socket.h"
 
 // What objects and functions of the C API have in common.
+
+struct sockrepair_error {
+  explicit sockrepair_error(const sockrepair::Error& e);
+
+  sockrepair::Error error;
+  std::string text;
+};
 
 struct sockrepair_losses {
   struct Line {
@@ -37,12 +49,48 @@ struct sockrepair_losses {
   std::vector<Line> lines;
 };
 
+// Each holds its value as a batch wants it, which does not copy it.
+struct sockrepair_udp {
+  explicit sockrepair_udp(sockrepair::UdpSocket s)
+      : any(std::move(s)), socket(std::get<sockrepair::UdpSocket>(any)), losses(socket.losses) {}
+  sockrepair_udp(const sockrepair_udp&) = delete;
+  sockrepair_udp& operator=(const sockrepair_udp&) = delete;
+
+  const sockrepair::AnySocket any;
+  const sockrepair::UdpSocket& socket;
+  const sockrepair_losses losses;
+};
+
+struct sockrepair_tcp {
+  explicit sockrepair_tcp(sockrepair::TcpSocket s)
+      : any(std::move(s)),
+        socket(std::get<sockrepair::TcpSocket>(any)),
+        losses(socket.losses),
+        state_name(sockrepair::tcp_state_name(socket.state)) {}
+  sockrepair_tcp(const sockrepair_tcp&) = delete;
+  sockrepair_tcp& operator=(const sockrepair_tcp&) = delete;
+
+  const sockrepair::AnySocket any;
+  const sockrepair::TcpSocket& socket;
+  const sockrepair_losses losses;
+  const std::string state_name;
+};
+
 namespace sockrepair::internal {
 
 inline Result<void> check_flags(const char* call, unsigned int flags, unsigned int known) {
   if ((flags & ~known) == 0) return {};
   return Error{EINVAL, std::string(call) + ": flags " + std::to_string(flags) +
                            ", must be some of " + std::to_string(known)};
+}
+
+// That an element of an array is one socket.
+inline Result<void> check_socket(const char* call, const sockrepair_socket& socket,
+                                 std::size_t index) {
+  if ((socket.udp == nullptr) != (socket.tcp == nullptr)) return {};
+  return Error{EINVAL, std::string(call) + ": socket " + std::to_string(index) + ": " +
+                           (socket.udp == nullptr ? "neither" : "both") +
+                           " of udp and tcp, must be one"};
 }
 
 // A struct of options as the program has it, whose first member is its size; NULL: all 0.
@@ -63,6 +111,30 @@ Result<Options> copy_options(const char* call, const Options* given) {
                             " bytes are not 0, and are not known here"};
   memcpy(&options, bytes, known);
   return options;
+}
+
+// Options of C as those of C++; `call` is in front of an error.
+Result<UdpDumpOptions> udp_dump_options(const char* call, unsigned int flags);
+Result<UdpRestoreOptions> udp_restore_options(const char* call, unsigned int flags);
+Result<TcpDumpOptions> tcp_dump_options(const char* call, const sockrepair_tcp_dump_options* given);
+Result<TcpRestoreOptions> tcp_restore_options(const char* call,
+                                              const sockrepair_tcp_restore_options* given);
+Result<std::vector<AddressRewrite>> address_rewrites(const char* call,
+                                                     const sockrepair_rewrite* rewrites,
+                                                     std::size_t count);
+
+// The pause of options, which is given if the flag called `flag` is.
+inline Result<std::optional<std::uint64_t>> pause_of(const char* call, bool given, const char* flag,
+                                                     std::uint64_t pause_us) {
+  if (given) return std::optional(pause_us);
+  if (pause_us == 0) return std::optional<std::uint64_t>();
+  return Error{EINVAL, std::string(call) + ": options, pause_us: " + std::to_string(pause_us) +
+                           ", must be 0 without " + flag};
+}
+
+inline void store(const SocketAddress& from, sockaddr_storage* to) {
+  memset(to, 0, sizeof(*to));
+  memcpy(to, from.get(), std::min<std::size_t>(from.size(), sizeof(*to)));
 }
 
 // As getsockname(2) fills its arguments, of a socket of this domain.

@@ -133,7 +133,8 @@ class SocketSource {
 
 // Takes the socket that was made from the value at `index` (of the source, from 0 on), or why there
 // is none. Called once for each, in any order; TcpMethod::kNone for UDP. With OnFailure::kNone, and
-// when the batch fails, it is only called for what failed.
+// when the batch fails, it is only called for what failed. An Error of its for one that was
+// made does not keep the others from it: they have gone on.
 using RestoreSink = std::function<Result<void>(std::size_t index, Result<RestoredTcpSocket> made)>;
 
 // Makes the sockets of `source` again, in the network namespace of the calling thread. No net.*

@@ -43,7 +43,7 @@
  * all of these take NULL. Strings and lists that come with `const` belong to the object they were
  * asked of, and are good until it is freed.
  *
- * Every function may be called from any thread. An object that nobody frees meanwhile may be read
+ * No exception leaves a function. Every function may be called from any thread. An object that nobody frees meanwhile may be read
  * by several threads at once. Two threads may not dump or restore the same socket at once. A lock
  * is for one thread at a time.
  */
@@ -72,6 +72,8 @@ typedef struct sockrepair_survey sockrepair_survey;
 typedef struct sockrepair_lock sockrepair_lock;
 /* Connections that no process has a descriptor of. */
 typedef struct sockrepair_detached sockrepair_detached;
+/* What a batch did. */
+typedef struct sockrepair_batch_report sockrepair_batch_report;
 
 /* "0.1.0", of the library that is running. */
 SOCKREPAIR_EXPORT const char* sockrepair_version(void);
@@ -299,6 +301,127 @@ SOCKREPAIR_EXPORT void sockrepair_tcp_free(sockrepair_tcp* socket);
 SOCKREPAIR_EXPORT int sockrepair_survey_take(int fd, sockrepair_survey** survey,
                                              sockrepair_error** error);
 SOCKREPAIR_EXPORT void sockrepair_survey_free(sockrepair_survey* survey);
+
+/* --- many sockets in one call --- */
+
+/*
+ * What comes out is what the functions for one socket give for each, errors included. The sockets
+ * are worked on side by side, and what is the same for all is asked once; batch.h says more.
+ *
+ * Callbacks are called by the calling thread with the `context` that the batch was given, and
+ * return 0 to go on. Any other number ends the batch as soon as the sockets that are being worked
+ * on are done, and is what the batch returns. They may call the functions of this header; they must
+ * return, not leave by longjmp(3) or an exception.
+ */
+
+/* A socket of either kind: one of the two is not NULL. */
+struct sockrepair_socket {
+  sockrepair_udp* udp;
+  sockrepair_tcp* tcp;
+};
+
+/* Flags of the options of both batches. */
+/* One that cannot be dumped or restored ends the batch, see there. Without it the others are dumped
+ * or restored as if nothing had been. */
+#define SOCKREPAIR_BATCH_ALL_OR_NONE 0x1u
+
+struct sockrepair_batch_dump_options {
+  size_t size;            /* of this struct */
+  unsigned int flags;     /* SOCKREPAIR_BATCH_* */
+  unsigned int in_flight; /* how many are worked on at the same time, up to 1024; 0: 64 */
+  unsigned int udp_flags; /* of sockrepair_udp_dump() */
+  /* For so many sockets and more io_uring is used, if there is one. 0: 1000; 1: always; SIZE_MAX:
+   * never. */
+  size_t io_uring_from;
+  /* For all TCP sockets. NULL: all 0. Without a survey the batch takes those that it needs. */
+  const struct sockrepair_tcp_dump_options* tcp;
+  /* Called when another socket was dumped, or was not, with the number of those. NULL: not. */
+  int (*progress)(void* context, size_t done);
+};
+
+/*
+ * Takes the socket that was dumped from the descriptor at `index`, to free it; or with `error` not
+ * NULL why it was not, and both members of `socket` are NULL. The error is good until this returns.
+ */
+typedef int (*sockrepair_batch_dump_sink)(void* context, size_t index,
+                                          struct sockrepair_socket socket,
+                                          const sockrepair_error* error);
+
+/*
+ * Dumps the sockets `fds`, UDP and TCP of any network namespace, which stay the caller's. `sink` is
+ * called once for each, by ascending index. With `report` not NULL it becomes a new object, on
+ * error NULL.
+ *
+ * The error is that of a socket, with SOCKREPAIR_BATCH_ALL_OR_NONE, "socket INDEX: " in front; that
+ * of a callback; or EINVAL: an unknown flag, `fds` or `sink` is NULL, or the error names the
+ * member. After any error no source is in repair mode that was not before, whatever
+ * SOCKREPAIR_TCP_DUMP_LEAVE_IN_REPAIR says; what the sink has taken stays good.
+ */
+SOCKREPAIR_EXPORT int sockrepair_batch_dump(const int* fds, size_t count,
+                                            const struct sockrepair_batch_dump_options* options,
+                                            sockrepair_batch_dump_sink sink, void* context,
+                                            sockrepair_batch_report** report,
+                                            sockrepair_error** error);
+
+struct sockrepair_batch_restore_options {
+  size_t size;            /* of this struct */
+  unsigned int flags;     /* SOCKREPAIR_BATCH_* */
+  unsigned int in_flight; /* how many are worked on at the same time, up to 1024; 0: 64 */
+  unsigned int udp_flags; /* of sockrepair_udp_restore() */
+  size_t io_uring_from;   /* as of a dump */
+  /* For all TCP sockets. NULL: all 0. With SOCKREPAIR_TCP_RESTORE_KEEP_REPAIR the caller calls
+   * sockrepair_tcp_resume() for each. */
+  const struct sockrepair_tcp_restore_options* tcp;
+  /* Called when another socket was made, or was not, with the number of those. NULL: not. */
+  int (*progress)(void* context, size_t done);
+  /* Called once, when all are made and none of their connections has sent a segment: the place to
+   * let segments pass again. NULL: not. */
+  int (*all_made)(void* context);
+};
+
+/*
+ * Takes the descriptor that was made from the socket at `index`, to close it, and what is not as in
+ * the value; or with `error` not NULL why there is none, and `fd` is -1. The error and `losses` are
+ * good until this returns; `losses` is NULL with an error, and when there is no memory.
+ */
+typedef int (*sockrepair_batch_restore_sink)(void* context, size_t index, int fd,
+                                             const sockrepair_losses* losses,
+                                             const sockrepair_error* error);
+
+/*
+ * Makes the sockets again in the network namespace of the calling thread, in the order that they
+ * need: listeners before the connections of their port, groups that share one by their rank. They
+ * stay the caller's, and the order in which they are given does not matter. `sink` is called once
+ * for each, in any order, when all are made. With `report` not NULL it becomes a new object, on
+ * error NULL.
+ *
+ * All are made first, connections in repair mode; then, unless the caller does it, repair mode ends
+ * for all of them. With SOCKREPAIR_BATCH_ALL_OR_NONE, and after an error of a callback until then,
+ * those that were made are closed without a segment, and the sink is only called for what failed.
+ * What fails after that is reported to the sink, whatever the flags, and the sink gets all others,
+ * whatever it answers: they have gone on.
+ *
+ * Errors are as of a dump. EINVAL names an element of `sockets` that is not one socket, from 0 on,
+ * before anything is made. No net.* sysctl should change meanwhile.
+ */
+SOCKREPAIR_EXPORT int sockrepair_batch_restore(
+    const struct sockrepair_socket* sockets, size_t count,
+    const struct sockrepair_batch_restore_options* options, sockrepair_batch_restore_sink sink,
+    void* context, sockrepair_batch_report** report, sockrepair_error** error);
+
+/* How many sockets were dumped or restored, and how many were not. */
+SOCKREPAIR_EXPORT size_t sockrepair_batch_report_sockets(const sockrepair_batch_report* report);
+SOCKREPAIR_EXPORT size_t sockrepair_batch_report_failed(const sockrepair_batch_report* report);
+/* Calls that io_uring made in the place of system calls, and calls of io_uring_enter(2) for them.
+ */
+SOCKREPAIR_EXPORT uint64_t sockrepair_batch_report_carried(const sockrepair_batch_report* report);
+SOCKREPAIR_EXPORT uint64_t
+sockrepair_batch_report_submissions(const sockrepair_batch_report* report);
+/* Why io_uring was not used although it was to be; NULL: it was, or was not to be, or there is no
+ * memory. */
+SOCKREPAIR_EXPORT const sockrepair_error* sockrepair_batch_report_no_io_uring(
+    const sockrepair_batch_report* report);
+SOCKREPAIR_EXPORT void sockrepair_batch_report_free(sockrepair_batch_report* report);
 
 /* --- segments that are dropped --- */
 

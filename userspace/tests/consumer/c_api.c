@@ -20,34 +20,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ktap.h"
 #include "sockrepair/sockrepair.h"
-
-static int failures;
-/* Why the case cannot run here; NULL: it can. */
-static const char* skipped;
-
-/* A line about what was wrong; the case goes on. */
-#define EXPECT(condition)                                              \
-  do {                                                                 \
-    if (!(condition)) {                                                \
-      printf("# %s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      failures++;                                                      \
-    }                                                                  \
-  } while (0)
-
-/* Bound to 127.0.0.1 and the port that it got. */
-static int loopback_socket(struct sockaddr_in* name, int type) {
-  socklen_t size = sizeof(*name);
-  int fd = socket(AF_INET, type, 0);
-
-  memset(name, 0, sizeof(*name));
-  name->sin_family = AF_INET;
-  name->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT(fd >= 0);
-  EXPECT(bind(fd, (struct sockaddr*)name, sizeof(*name)) == 0);
-  EXPECT(getsockname(fd, (struct sockaddr*)name, &size) == 0);
-  return fd;
-}
 
 static void comes_back(void) {
   struct sockaddr_in name, again, inside;
@@ -203,23 +177,6 @@ static void version_is_told(void) {
 }
 
 /* --- TCP --- */
-
-/* A listener, and a socket that is connected to it. */
-static int listener_of(struct sockaddr_in* name, int* peer) {
-  int fd = loopback_socket(name, SOCK_STREAM);
-
-  EXPECT(listen(fd, 9) == 0);
-  *peer = socket(AF_INET, SOCK_STREAM, 0);
-  EXPECT(connect(*peer, (struct sockaddr*)name, sizeof(*name)) == 0);
-  return fd;
-}
-
-/* Whether there is what the case needs. */
-static int has(const char* feature) {
-  if (sockrepair_feature_check(feature, NULL) == 0) return 1;
-  skipped = feature;
-  return 0;
-}
 
 static void listener_comes_back(void) {
   struct sockaddr_in name, again;
@@ -547,10 +504,7 @@ static void detached_connections_are_listed(void) {
   close(fd);
 }
 
-static const struct {
-  const char* name;
-  void (*run)(void);
-} cases[] = {
+static const struct test_case cases[] = {
     {"comes_back", comes_back},
     {"errors_say_what_and_why", errors_say_what_and_why},
     {"bad_arguments_are_refused", bad_arguments_are_refused},
@@ -568,19 +522,5 @@ static const struct {
 };
 
 int main(void) {
-  size_t count = sizeof(cases) / sizeof(cases[0]), i;
-  int failed = 0;
-
-  setvbuf(stdout, NULL, _IOLBF, 0);
-  printf("KTAP version 1\n1..%zu\n", count);
-  for (i = 0; i < count; i++) {
-    failures = 0;
-    skipped = NULL;
-    cases[i].run();
-    printf("%sok %zu %s", failures ? "not " : "", i + 1, cases[i].name);
-    if (skipped != NULL) printf(" # SKIP no %s", skipped);
-    printf("\n");
-    failed |= failures != 0;
-  }
-  return failed;
+  return run_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -18,34 +18,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ktap.h"
 #include "sockrepair/sockrepair_image.h"
-
-static int failures;
-
-#define EXPECT(condition)                                              \
-  do {                                                                 \
-    if (!(condition)) {                                                \
-      printf("# %s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      failures++;                                                      \
-    }                                                                  \
-  } while (0)
 
 #define COUNT 3
 
 /* A listener or a bound UDP socket, as an element of an image. */
 static struct sockrepair_image_socket dumped(int type, struct sockaddr_in* name) {
   struct sockrepair_image_socket dump = {NULL, NULL};
-  socklen_t size = sizeof(*name);
-  int fd = socket(AF_INET, type, 0);
+  int fd = loopback_socket(name, type);
 
-  memset(name, 0, sizeof(*name));
-  name->sin_family = AF_INET;
-  name->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT(bind(fd, (struct sockaddr*)name, size) == 0);
   if (type == SOCK_STREAM) {
     EXPECT(listen(fd, 7) == 0);
   }
-  EXPECT(getsockname(fd, (struct sockaddr*)name, &size) == 0);
   if (type == SOCK_STREAM) {
     EXPECT(sockrepair_tcp_dump(fd, NULL, &dump.tcp, NULL) == 0);
   } else {
@@ -148,10 +133,7 @@ static void bad_arguments_are_refused(void) {
   close(memory);
 }
 
-static const struct {
-  const char* name;
-  void (*run)(void);
-} cases[] = {
+static const struct test_case cases[] = {
     {"comes_back_from_memory", comes_back_from_memory},
     {"no_socket_is_an_image_too", no_socket_is_an_image_too},
     {"damage_is_said_with_its_place", damage_is_said_with_its_place},
@@ -159,16 +141,5 @@ static const struct {
 };
 
 int main(void) {
-  size_t count = sizeof(cases) / sizeof(cases[0]), i;
-  int failed = 0;
-
-  setvbuf(stdout, NULL, _IOLBF, 0);
-  printf("KTAP version 1\n1..%zu\n", count);
-  for (i = 0; i < count; i++) {
-    failures = 0;
-    cases[i].run();
-    printf("%sok %zu %s\n", failures ? "not " : "", i + 1, cases[i].name);
-    failed |= failures != 0;
-  }
-  return failed;
+  return run_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }
