@@ -43,9 +43,9 @@
  * all of these take NULL. Strings and lists that come with `const` belong to the object they were
  * asked of, and are good until it is freed.
  *
- * No exception leaves a function. Every function may be called from any thread. An object that nobody frees meanwhile may be read
- * by several threads at once. Two threads may not dump or restore the same socket at once. A lock
- * is for one thread at a time.
+ * No exception leaves a function. Every function may be called from any thread. An object that
+ * nobody frees meanwhile may be read by several threads at once. Two threads may not dump or
+ * restore the same socket at once. A lock is for one thread at a time.
  */
 
 #include <stddef.h>
@@ -72,6 +72,8 @@ typedef struct sockrepair_survey sockrepair_survey;
 typedef struct sockrepair_lock sockrepair_lock;
 /* Connections that no process has a descriptor of. */
 typedef struct sockrepair_detached sockrepair_detached;
+/* Those of them that are over, as values: they can be restored any number of times. */
+typedef struct sockrepair_time_wait sockrepair_time_wait;
 /* What a batch did. */
 typedef struct sockrepair_batch_report sockrepair_batch_report;
 
@@ -473,6 +475,87 @@ SOCKREPAIR_EXPORT const char* sockrepair_detached_text(const sockrepair_detached
 SOCKREPAIR_EXPORT int sockrepair_detached_connection(const sockrepair_detached* list, size_t index,
                                                      struct sockrepair_connection* connection);
 SOCKREPAIR_EXPORT void sockrepair_detached_free(sockrepair_detached* list);
+
+/* --- connections in TIME_WAIT --- */
+
+/*
+ * TCP connections that are over, and that the kernel remembers so that it can answer what comes
+ * late. When their addresses move to another place, who comes late is answered there with a reset,
+ * unless they come along. tcp_time_wait.h says more.
+ *
+ *   sockrepair_time_wait *list = NULL;
+ *   if (sockrepair_time_wait_find(-1, &list, &error) != 0) ...
+ *   if (sockrepair_time_wait_end(list, -1, NULL, &error) != 0) ...            // here ...
+ *   for (i = 0; i < sockrepair_time_wait_count(list); i++)
+ *     if (sockrepair_time_wait_restore(list, i, NULL, NULL, &error) != 0) ... // ... and there
+ *   sockrepair_time_wait_free(list);
+ */
+
+/*
+ * All of the network namespace of `socket`, or with -1 of the calling thread, in no order. What
+ * ends meanwhile may be in the list, what begins may be missing. Takes tens of milliseconds. EPERM:
+ * CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the first user namespace; EOPNOTSUPP: Linux 5.9
+ * with CONFIG_DEBUG_INFO_BTF, or the library was built without this; ELIBACC: libbpf.so.1.
+ */
+SOCKREPAIR_EXPORT int sockrepair_time_wait_find(int socket, sockrepair_time_wait** list,
+                                                sockrepair_error** error);
+SOCKREPAIR_EXPORT size_t sockrepair_time_wait_count(const sockrepair_time_wait* list);
+/* "TIME_WAIT, 10.0.0.1:80 to 10.0.0.2:40000, 59.2 s left"; NULL from the count on. */
+SOCKREPAIR_EXPORT const char* sockrepair_time_wait_text(const sockrepair_time_wait* list,
+                                                        size_t index);
+/* Its two names, of an AF_INET6 socket IPv4-mapped ones. EINVAL: a pointer is NULL, or from the
+ * count on. */
+SOCKREPAIR_EXPORT int sockrepair_time_wait_connection(const sockrepair_time_wait* list,
+                                                      size_t index,
+                                                      struct sockrepair_connection* connection);
+/* As the kernel numbers them: TCP_FIN_WAIT2 5, closed by us, or TCP_TIME_WAIT 6, by both; 0 from
+ * the count on. */
+SOCKREPAIR_EXPORT int sockrepair_time_wait_state(const sockrepair_time_wait* list, size_t index);
+/* Microseconds until the kernel would have forgotten it, when it was found; 0 from the count on. */
+SOCKREPAIR_EXPORT uint64_t sockrepair_time_wait_remaining(const sockrepair_time_wait* list,
+                                                          size_t index);
+/* Takes one off the list, for who moves only some; those behind it move up by one. Only while no
+ * other thread uses the list. From the count on: nothing. */
+SOCKREPAIR_EXPORT void sockrepair_time_wait_remove(sockrepair_time_wait* list, size_t index);
+
+/*
+ * Has the kernel of the namespace of `socket`, as above, forget what is on the list: nothing is
+ * sent, and the ports are free. *ended becomes how many of them were there, unless that is NULL; 0
+ * on error. EPERM: CAP_NET_ADMIN; EOPNOTSUPP: CONFIG_INET_DIAG_DESTROY, of a kernel that ends
+ * these. EINVAL: `list` is NULL.
+ */
+SOCKREPAIR_EXPORT int sockrepair_time_wait_end(const sockrepair_time_wait* list, int socket,
+                                               size_t* ended, sockrepair_error** error);
+
+/* Flags of struct sockrepair_time_wait_restore_options. */
+/* The time since it was found counts for what remains of it. What is over by then is not made
+ * again, which is no error. */
+#define SOCKREPAIR_TIME_WAIT_COUNT_PAUSE 0x1u
+/* `pause_us` is that time. Without it, by the clocks of the two hosts. */
+#define SOCKREPAIR_TIME_WAIT_PAUSE 0x2u
+
+struct sockrepair_time_wait_restore_options {
+  size_t size; /* of this struct */
+  unsigned int flags;
+  uint64_t pause_us;                         /* 0 without SOCKREPAIR_TIME_WAIT_PAUSE */
+  const struct sockrepair_rewrite* rewrites; /* `rewrites_count` of them */
+  size_t rewrites_count;
+};
+
+/*
+ * Makes the connection at `index` again in the network namespace of the calling thread. It is
+ * checked before the first call; after an error nothing is left of it. EINVAL: an unknown flag,
+ * `list` is NULL, or the error names the index, or a member and its limit; EOPNOTSUPP:
+ * TCP_REPAIR_CB of the kernel series, or it was signed (TCP-MD5, TCP-AO); EPERM: CAP_NET_ADMIN;
+ * EADDRNOTAVAIL, EADDRINUSE: the error names the address; ENOBUFS: net.ipv4.tcp_max_tw_buckets.
+ * With `losses` not NULL it becomes the list of what is not as it was, perhaps empty; on error
+ * NULL.
+ */
+SOCKREPAIR_EXPORT int sockrepair_time_wait_restore(
+    const sockrepair_time_wait* list, size_t index,
+    const struct sockrepair_time_wait_restore_options* options, sockrepair_losses** losses,
+    sockrepair_error** error);
+SOCKREPAIR_EXPORT void sockrepair_time_wait_free(sockrepair_time_wait* list);
 
 #ifdef __cplusplus
 }

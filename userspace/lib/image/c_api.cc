@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "c_call.h"
+#include "c_objects.h"
 #include "sockrepair/bridge.h"
 #include "sockrepair/image.h"
 #include "sockrepair/sockrepair_image.h"
@@ -29,16 +30,23 @@ using sockrepair::ImageSocket;
 using sockrepair::ImageWriter;
 using sockrepair::Result;
 using sockrepair::TcpSocket;
+using sockrepair::TcpTimeWait;
 using sockrepair::UdpSocket;
 using sockrepair::internal::c_call;
+using sockrepair::internal::check_socket;
 using sockrepair::internal::null_pointer;
 
 namespace {
 
-void free_both(const sockrepair_image_socket& socket) {
+void free_both(const sockrepair_socket& socket) {
   sockrepair_udp_free(socket.udp);
   sockrepair_tcp_free(socket.tcp);
 }
+
+struct FreeList {
+  void operator()(sockrepair_time_wait* list) const { sockrepair_time_wait_free(list); }
+};
+using TimeWaitList = std::unique_ptr<sockrepair_time_wait, FreeList>;
 
 // Objects that nobody else has yet.
 class Owned {
@@ -50,7 +58,7 @@ class Owned {
   ~Owned() { std::for_each(sockets_.begin(), sockets_.end(), free_both); }
 
   Result<void> add(ImageSocket socket) {
-    sockrepair_image_socket& one = sockets_.emplace_back();
+    sockrepair_socket& one = sockets_.emplace_back();
     if (auto* udp = std::get_if<UdpSocket>(&socket.socket))
       one.udp = sockrepair::to_c(std::move(*udp));
     else
@@ -60,10 +68,10 @@ class Owned {
   }
 
   // In an array of malloc(3); nullptr for none.
-  Result<sockrepair_image_socket*> release() {
+  Result<sockrepair_socket*> release() {
     if (sockets_.empty()) return nullptr;
-    auto* array = static_cast<sockrepair_image_socket*>(
-        calloc(sockets_.size(), sizeof(sockrepair_image_socket)));
+    auto* array =
+        static_cast<sockrepair_socket*>(calloc(sockets_.size(), sizeof(sockrepair_socket)));
     if (array == nullptr) return Error{ENOMEM, "allocation"};
     std::copy(sockets_.begin(), sockets_.end(), array);
     sockets_.clear();
@@ -73,7 +81,7 @@ class Owned {
   std::size_t size() const { return sockets_.size(); }
 
  private:
-  std::vector<sockrepair_image_socket> sockets_;
+  std::vector<sockrepair_socket> sockets_;
 };
 
 ImageProcess this_process() {
@@ -90,67 +98,80 @@ ImageProcess this_process() {
   return process;
 }
 
-Result<ImageSocket> entry_of(const sockrepair_image_socket& socket, std::size_t index) {
-  if ((socket.udp == nullptr) == (socket.tcp == nullptr))
-    return Error{EINVAL, "sockrepair_image_write: socket " + std::to_string(index) + ": " +
-                             (socket.udp == nullptr ? "neither" : "both") +
-                             " of udp and tcp, must be one"};
+ImageSocket entry_of(const sockrepair_socket& socket) {
   if (socket.udp != nullptr) return ImageSocket{{}, sockrepair::from_c(*socket.udp)};
   return ImageSocket{{}, sockrepair::from_c(*socket.tcp)};
 }
 
-Result<void> write_all(int fd, const sockrepair_image_socket* sockets, std::size_t count) {
+Result<void> write_all(int fd, const sockrepair_socket* sockets, std::size_t count,
+                       const sockrepair_time_wait* connections) {
+  for (std::size_t i = 0; i < count; ++i)
+    SOCKREPAIR_TRY(check_socket("sockrepair_image_write", sockets[i], i));
   SOCKREPAIR_TRY_ASSIGN(ImageWriter writer, ImageWriter::to_descriptor(fd));
   SOCKREPAIR_TRY(writer.add(this_process()));
-  for (std::size_t i = 0; i < count; ++i) {
-    SOCKREPAIR_TRY_ASSIGN(ImageSocket entry, entry_of(sockets[i], i));
-    SOCKREPAIR_TRY(writer.add(entry));
-  }
+  for (std::size_t i = 0; i < count; ++i) SOCKREPAIR_TRY(writer.add(entry_of(sockets[i])));
+  if (connections != nullptr)
+    for (const TcpTimeWait& one : sockrepair::from_c(*connections)) SOCKREPAIR_TRY(writer.add(one));
   return writer.finish();
 }
 
-Result<Owned> read_all(int fd) {
-  SOCKREPAIR_TRY_ASSIGN(ImageReader reader, ImageReader::from_descriptor(fd));
+// What is in an image, as objects.
+struct Content {
   Owned sockets;
+  std::vector<TcpTimeWait> connections;
+};
+
+Result<Content> read_all(int fd) {
+  SOCKREPAIR_TRY_ASSIGN(ImageReader reader, ImageReader::from_descriptor(fd));
+  Content content;
   for (;;) {
     SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader.next());
-    if (!entry) return sockets;
-    if (std::holds_alternative<sockrepair::TcpTimeWait>(*entry)) {
-      return Error{EPROTONOSUPPORT,
-                   "sockrepair_image_read(): the image has TIME_WAIT connections, which C has no "
-                   "type for"};
-    }
-    if (auto* socket = std::get_if<ImageSocket>(&*entry))
-      SOCKREPAIR_TRY(sockets.add(std::move(*socket)));
+    if (!entry) return content;
+    if (auto* connection = std::get_if<TcpTimeWait>(&*entry))
+      content.connections.push_back(std::move(*connection));
+    else if (auto* socket = std::get_if<ImageSocket>(&*entry))
+      SOCKREPAIR_TRY(content.sockets.add(std::move(*socket)));
   }
 }
 
 }  // namespace
 
-int sockrepair_image_write(int fd, const struct sockrepair_image_socket* sockets, size_t count,
-                           sockrepair_error** error) {
+int sockrepair_image_write(int fd, const struct sockrepair_socket* sockets, size_t count,
+                           const sockrepair_time_wait* connections, sockrepair_error** error) {
   return c_call(error, [&]() -> Result<void> {
     if (sockets == nullptr && count != 0) return null_pointer("sockrepair_image_write", "sockets");
-    return write_all(fd, sockets, count);
+    return write_all(fd, sockets, count, connections);
   });
 }
 
-int sockrepair_image_read(int fd, struct sockrepair_image_socket** sockets, size_t* count,
-                          sockrepair_error** error) {
+int sockrepair_image_read(int fd, struct sockrepair_socket** sockets, size_t* count,
+                          sockrepair_time_wait** connections, sockrepair_error** error) {
   return c_call(error, [&]() -> Result<void> {
-    if (sockets == nullptr) return null_pointer("sockrepair_image_read", "sockets");
-    if (count == nullptr) return null_pointer("sockrepair_image_read", "count");
+    const char* call = "sockrepair_image_read";
+    if (sockets == nullptr) return null_pointer(call, "sockets");
+    if (count == nullptr) return null_pointer(call, "count");
     *sockets = nullptr;
     *count = 0;
-    SOCKREPAIR_TRY_ASSIGN(Owned read, read_all(fd));
-    const std::size_t size = read.size();
-    SOCKREPAIR_TRY_ASSIGN(*sockets, read.release());
+    if (connections != nullptr) *connections = nullptr;
+    SOCKREPAIR_TRY_ASSIGN(Content content, read_all(fd));
+    const std::size_t size = content.sockets.size();
+    TimeWaitList list;
+    if (connections != nullptr) {
+      list.reset(sockrepair::to_c(std::move(content.connections)));
+      if (list == nullptr) return Error{ENOMEM, "allocation"};
+    } else if (!content.connections.empty()) {
+      return Error{EPROTONOSUPPORT, std::string(call) + ": the image has " +
+                                        std::to_string(content.connections.size()) +
+                                        " connections in TIME_WAIT, and connections is NULL"};
+    }
+    SOCKREPAIR_TRY_ASSIGN(*sockets, content.sockets.release());
     *count = size;
+    if (connections != nullptr) *connections = list.release();
     return {};
   });
 }
 
-void sockrepair_image_free(struct sockrepair_image_socket* sockets, size_t count) {
+void sockrepair_image_free(struct sockrepair_socket* sockets, size_t count) {
   if (sockets == nullptr) return;
   std::for_each(sockets, sockets + count, free_both);
   free(sockets);

@@ -263,37 +263,67 @@ TEST(ImageTablesTest, CommonFieldsHaveTheSameNumber) {
   EXPECT_EQ(common, udp.field_count() - 1) << "all but memberships";
 }
 
-// What C gets of an image; the number that its reader returns otherwise.
-Result<std::vector<TcpSocket>> read_in_c(const std::vector<ImageEntry>& entries) {
-  const std::string image = make_image(entries).value();
-  Fd fd(::memfd_create("image", MFD_CLOEXEC));
-  EXPECT_EQ(::write(fd.get(), image.data(), image.size()), static_cast<ssize_t>(image.size()));
-  sockrepair_image_socket* sockets = nullptr;
+// What C gets of an image, or the error of its reader.
+struct InC {
+  std::vector<TcpSocket> sockets;
+  std::vector<TcpTimeWait> connections;
+};
+
+Result<InC> read_in_c(int fd, bool connections_too) {
+  sockrepair_socket* sockets = nullptr;
   std::size_t count = 0;
-  int code = sockrepair_image_read(fd.get(), &sockets, &count, nullptr);
-  if (code != 0) return Error{code, "sockrepair_image_read()"};
-  std::vector<TcpSocket> found;
+  sockrepair_time_wait* connections = nullptr;
+  sockrepair_error* error = nullptr;
+  if (sockrepair_image_read(fd, &sockets, &count, connections_too ? &connections : nullptr,
+                            &error) != 0) {
+    const Error failure = from_c(*error);
+    sockrepair_error_free(error);
+    return failure;
+  }
+  InC found;
   for (std::size_t i = 0; i < count; ++i)
-    if (sockets[i].tcp != nullptr) found.push_back(from_c(*sockets[i].tcp));
+    if (sockets[i].tcp != nullptr) found.sockets.push_back(from_c(*sockets[i].tcp));
+  if (connections_too) found.connections = from_c(*connections);
   sockrepair_image_free(sockets, count);
+  sockrepair_time_wait_free(connections);
   return found;
 }
 
-TEST(ImageInCTest, SocketsOfTcpAreThere) {
-  std::vector<ImageEntry> entries = tcp_sample();
-  std::erase_if(entries, [](const ImageEntry& entry) {
-    return !std::holds_alternative<ImageSocket>(entry) &&
-           !std::holds_alternative<ImageProcess>(entry);
-  });
-  ASSERT_OK_AND_ASSIGN(std::vector<TcpSocket> sockets, read_in_c(entries));
-  ASSERT_EQ(sockets.size() + 1, entries.size());
-  for (std::size_t i = 0; i < sockets.size(); ++i)
-    EXPECT_TRUE(sockets[i] == tcp_of(entries[i + 1])) << i;
+Result<Fd> image_of(const std::vector<ImageEntry>& entries) {
+  const std::string image = make_image(entries).value();
+  Fd fd(::memfd_create("image", MFD_CLOEXEC));
+  EXPECT_EQ(::write(fd.get(), image.data(), image.size()), static_cast<ssize_t>(image.size()));
+  return fd;
 }
 
-// What C has no object for is not passed over.
-TEST(ImageInCTest, TimeWaitIsRefused) {
-  EXPECT_THAT(read_in_c(tcp_sample()), FailsWith(EPROTONOSUPPORT));
+TEST(ImageInCTest, AllOfTcpIsThere) {
+  std::vector<ImageEntry> entries = tcp_sample();
+  ASSERT_OK_AND_ASSIGN(const Fd fd, image_of(entries));
+  ASSERT_OK_AND_ASSIGN(const InC found, read_in_c(fd.get(), true));
+  InC wanted;
+  for (ImageEntry& entry : entries) {
+    if (std::holds_alternative<ImageSocket>(entry)) wanted.sockets.push_back(tcp_of(entry));
+    if (const auto* one = std::get_if<TcpTimeWait>(&entry)) wanted.connections.push_back(*one);
+  }
+  ASSERT_FALSE(wanted.sockets.empty() || wanted.connections.empty());
+  EXPECT_TRUE(found.sockets == wanted.sockets);
+  EXPECT_TRUE(found.connections == wanted.connections);
+
+  // And what C writes of it, C++ reads.
+  sockrepair_time_wait* list = to_c(found.connections);
+  const Fd again(::memfd_create("image", MFD_CLOEXEC));
+  EXPECT_EQ(sockrepair_image_write(again.get(), nullptr, 0, list, nullptr), 0);
+  sockrepair_time_wait_free(list);
+  ASSERT_OK_AND_ASSIGN(ImageReader reader, ImageReader::from_descriptor(again.get()));
+  EXPECT_EQ(reader.summary().sockets, 0u);
+  EXPECT_EQ(reader.summary().time_waits, wanted.connections.size());
+}
+
+// What nobody takes is not passed over.
+TEST(ImageInCTest, TimeWaitIsRefusedByWhoDoesNotTakeIt) {
+  ASSERT_OK_AND_ASSIGN(const Fd fd, image_of(tcp_sample()));
+  EXPECT_THAT(read_in_c(fd.get(), false),
+              FailsWith(EPROTONOSUPPORT, ::testing::HasSubstr("connections is NULL")));
 }
 
 }  // namespace
