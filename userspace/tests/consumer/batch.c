@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -224,6 +225,14 @@ static void all_come_back(void) {
   }
 }
 
+static int in_repair(int fd) {
+  int repair = -1;
+  socklen_t size = sizeof(repair);
+
+  EXPECT(getsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &repair, &size) == 0);
+  return repair;
+}
+
 /* A listener after its connection, as they are given. */
 static void connections_go_on(void) {
   struct sockrepair_tcp_dump_options leave = {sizeof(leave), SOCKREPAIR_TCP_DUMP_LEAVE_IN_REPAIR,
@@ -248,6 +257,7 @@ static void connections_go_on(void) {
   dump.size = sizeof(dump);
   dump.tcp = &leave;
   EXPECT(sockrepair_batch_dump(world.fds, 2, &dump, keep_dump, &world, NULL, NULL) == 0);
+  EXPECT(in_repair(world.fds[0]) == 1);
   close_all(&world);
 
   begin(&world);
@@ -259,8 +269,10 @@ static void connections_go_on(void) {
   restore.tcp = &keep;
   EXPECT(sockrepair_batch_restore(world.dumps, 2, &restore, keep_made, &world, NULL, NULL) == 0);
   EXPECT(world.sunk == 2 && world.codes[0] == 0 && world.codes[1] == 0);
+  EXPECT(in_repair(world.fds[0]) == 1);
   for (i = 0; i < 2; i++)
     EXPECT(sockrepair_tcp_resume(world.fds[i], world.dumps[i].tcp, &keep, NULL) == 0);
+  EXPECT(in_repair(world.fds[0]) == 0);
   EXPECT(read(world.fds[0], text, sizeof(text)) == 6 && memcmp(text, "unread", 6) == 0);
   EXPECT(write(world.fds[0], "there", 5) == 5);
   EXPECT(recv(peer, text, 5, MSG_WAITALL) == 5 && memcmp(text, "there", 5) == 0);
