@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -138,6 +139,19 @@ TEST_F(DumpTest, ReportsForPeople) {
                                         "acknowledged) of process " +
                                         pid()),
                              HasSubstr("left as it was (SIGSTOP, ")));
+}
+
+// A process says itself what it is called, and not to the terminal.
+TEST_F(DumpTest, ReportsNamesAsTheyAre) {
+  start([](const Line& line) {
+    ::prctl(PR_SET_NAME, "\x1b[2J");
+    hold_as(bound_socket(local(kPort)), kFirst);
+    line.say("ready");
+    line.wait_for_end();
+  });
+  ASSERT_OK_AND_ASSIGN(Ran ran, dump());
+  EXPECT_THAT(ran.out, HasSubstr(R"((\x1b[2J))"));
+  EXPECT_THAT(ran.out, Not(HasSubstr("\x1b")));
 }
 
 TEST_F(DumpTest, WritesToStdout) {
@@ -809,6 +823,15 @@ TEST(HelpTest, IsThereForEachVerb) {
   ASSERT_OK_AND_ASSIGN(Ran version, run_tool({"--version"}));
   EXPECT_EQ(version.status, 0);
   EXPECT_THAT(version.out, StartsWith("sockrepair "));
+}
+
+TEST(PrintTest, FailsWhereNothingArrives) {
+  Fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  ASSERT_TRUE(full.valid());
+  for (const char* verb : {"check", "detached"}) {
+    ASSERT_OK_AND_ASSIGN(Running running, start_tool({verb, "--json"}, full));
+    EXPECT_THAT(running.wait(), FailedWith(1, HasSubstr("write(stdout): ENOSPC"))) << verb;
+  }
 }
 
 TEST(CheckTest, SaysWhatIsMissing) {

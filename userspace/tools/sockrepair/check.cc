@@ -56,7 +56,7 @@ int run_check(const CheckCommand& command) {
     printf("{\n  \"kernel\": %s,\n  \"features\": [\n%s\n  ]\n}\n",
            json_string(system.release).c_str(), lines.c_str());
   }
-  return all ? kDone : kIncomplete;
+  return printed(all ? kDone : kIncomplete);
 }
 
 }  // namespace sockrepair::tool

@@ -15,7 +15,7 @@ void note_signal(int number) {
   caught = number;
 }
 
-bool printable(char c) {
+bool is_printable(char c) {
   return c >= ' ' && c <= '~';
 }
 
@@ -27,15 +27,25 @@ std::string hex_byte(char c) {
 
 }  // namespace
 
+std::string printable(const std::string& text) {
+  std::string result;
+  for (char c : text) result += is_printable(c) ? std::string(1, c) : "\\x" + hex_byte(c);
+  return result;
+}
+
 void complain(const std::string& text) {
-  std::string line = "sockrepair: ";
-  for (char c : text) line += printable(c) ? std::string(1, c) : "\\x" + hex_byte(c);
-  fprintf(stderr, "%s\n", line.c_str());
+  fprintf(stderr, "sockrepair: %s\n", printable(text).c_str());
 }
 
 int fail(const Error& error, int status) {
   complain(error.describe());
   return signal_status(status);
+}
+
+int printed(int status) {
+  errno = 0;
+  if (fflush(stdout) == 0 && ferror(stdout) == 0) return status;
+  return fail(Error{errno == 0 ? EIO : errno, "write(stdout)"});
 }
 
 std::string json_string(const std::string& text) {
@@ -44,7 +54,7 @@ std::string json_string(const std::string& text) {
     if (c == '"' || c == '\\')
       json += std::string("\\") + c;
     else
-      json += printable(c) ? std::string(1, c) : "\\u00" + hex_byte(c);
+      json += is_printable(c) ? std::string(1, c) : "\\u00" + hex_byte(c);
   }
   return json + "\"";
 }

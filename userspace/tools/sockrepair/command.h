@@ -82,10 +82,16 @@ int run_detached(const DetachedCommand& command);
 
 // What the verbs share.
 
-// "sockrepair: TEXT" on stderr, whatever TEXT holds: bytes that are not printable ASCII as \xNN.
+// For a terminal, whatever `text` holds: bytes that are not printable ASCII as \xNN.
+std::string printable(const std::string& text);
+// "sockrepair: TEXT" on stderr, made printable.
 void complain(const std::string& text);
 // Complains, and gives `status`.
 int fail(const Error& error, int status = kFailed);
+
+// `status`, or kFailed with a complaint if something of stdout did not get where it was to go. For
+// verbs that do nothing but print.
+int printed(int status);
 
 // `text` as a JSON string, with its quotes; bytes above 0x7e as \u00NN.
 std::string json_string(const std::string& text);

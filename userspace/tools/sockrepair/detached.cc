@@ -36,7 +36,7 @@ int run_detached(const DetachedCommand& command) {
   }
   if (command.json)
     printf("{\n  \"connections\": [%s%s]\n}\n", lines.c_str(), lines.empty() ? "" : "\n  ");
-  return kDone;
+  return printed(kDone);
 }
 
 }  // namespace sockrepair::tool

@@ -516,8 +516,8 @@ void print_text(FILE* out, const DumpCommand& command, const Report& report) {
     sockets +=
         ", " + count_text(report.time_waits, "TIME_WAIT connection", "TIME_WAIT connections");
   }
-  fprintf(out, "%s: %s of process %d (%s); %s (%s, %.1f ms)\n", command.file.c_str(),
-          sockets.c_str(), report.process.pid, report.process.comm.c_str(),
+  fprintf(out, "%s: %s of process %d (%s); %s (%s, %.1f ms)\n", printable(command.file).c_str(),
+          sockets.c_str(), report.process.pid, printable(report.process.comm).c_str(),
           ending(command.afterwards), stop_method_name(report.method),
           static_cast<double>(report.stopped.count()) / 1000);
   if (report.keeper != 0) {
