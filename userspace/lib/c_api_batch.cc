@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -45,10 +46,11 @@ struct sockrepair_batch_report {
 
 namespace {
 
-// What a callback says; `who` names it in an error.
-Result<void> answer(int code, const char* call, const std::string& who) {
+// What a callback says; `who` and `number` name it in an error.
+Result<void> answer(int code, const char* call, const char* who,
+                    std::optional<std::size_t> number = std::nullopt) {
   if (code == 0) return {};
-  return Error{code, std::string(call) + ": " + who};
+  return Error{code, std::string(call) + ": " + who + (number ? std::to_string(*number) : "")};
 }
 
 // What the options of both batches have in common.
@@ -66,9 +68,7 @@ Result<BatchOptions> batch_options(const char* call, const Given& in, void* cont
   if (in.io_uring_from != 0) options.io_uring_from = in.io_uring_from;
   if (in.progress != nullptr)
     options.progress = [call, context, progress = in.progress](std::size_t done) {
-      return no_throw([&] {
-        return answer(progress(context, done), call, "progress " + std::to_string(done));
-      });
+      return no_throw([&] { return answer(progress(context, done), call, "progress ", done); });
     };
   return options;
 }
@@ -115,19 +115,17 @@ Result<sockrepair_socket> object_of(AnySocket& socket) {
   return object;
 }
 
-std::string sink_of(std::size_t index) {
-  return "sink, socket " + std::to_string(index);
-}
+constexpr char kSink[] = "sink, socket ";
 
 DumpSink dump_sink(const char* call, sockrepair_batch_dump_sink sink, void* context) {
   return [=](std::size_t index, Result<AnySocket> socket) {
     return no_throw([&]() -> Result<void> {
       if (!socket) {
         const sockrepair_error error(socket.error());
-        return answer(sink(context, index, {}, &error), call, sink_of(index));
+        return answer(sink(context, index, {}, &error), call, kSink, index);
       }
       SOCKREPAIR_TRY_ASSIGN(sockrepair_socket object, object_of(*socket));
-      return answer(sink(context, index, object, nullptr), call, sink_of(index));
+      return answer(sink(context, index, object, nullptr), call, kSink, index);
     });
   };
 }
@@ -146,11 +144,11 @@ RestoreSink restore_sink(const char* call, sockrepair_batch_restore_sink sink, v
     return no_throw([&]() -> Result<void> {
       if (!made) {
         const sockrepair_error error(made.error());
-        return answer(sink(context, index, -1, nullptr, &error), call, sink_of(index));
+        return answer(sink(context, index, -1, nullptr, &error), call, kSink, index);
       }
       const auto losses = losses_of(*made);
-      return answer(sink(context, index, made->fd.release(), losses.get(), nullptr), call,
-                    sink_of(index));
+      return answer(sink(context, index, made->fd.release(), losses.get(), nullptr), call, kSink,
+                    index);
     });
   };
 }
