@@ -658,6 +658,17 @@ TEST_F(TcpToolTest, ListenOnlyLeavesConnectionsClosed) {
   expect_listeners_only(program);
 }
 
+// Whoever takes the listeners gives the connections up, and their peers need not wait to learn
+// that.
+TEST_F(TcpToolTest, ListenOnlyEndsTheLock) {
+  ASSERT_THAT(dump({"--kill"}), Exited(0));
+  EXPECT_THAT(tables(), HasSubstr("sockrepair-"));
+  ASSERT_RESTORED(program, {"restore", "--listen-only", image(), "--", "sleep", "1000"});
+  EXPECT_EQ(tables(), "");
+  ASSERT_THAT(say(peers_[0], "anybody?"), IsOk());
+  EXPECT_THAT(hear(peers_[0], 1), FailsWith(ECONNRESET));
+}
+
 TEST_F(TcpToolTest, ConnectionsOnlyAtRestore) {
   ASSERT_THAT(dump({"--kill"}), Exited(0));
   ASSERT_RESTORED(program, {"restore", "--connections-only", image(), "--", "sleep", "1000"});

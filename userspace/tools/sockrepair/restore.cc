@@ -329,9 +329,11 @@ Result<void> Restore::prepare_time_waits(const Plan& plan, int highest) {
 
 // What arrives for a connection before it is whole would be answered with a reset.
 Result<void> Restore::lock(const Plan& plan) {
-  for (const auto& [cookie, connections] : plan.connections) {
+  // Also of connections that are given up: their peers are to learn of it.
+  for (std::uint64_t cookie : plan.namespaces)
     for (const std::string& name : plan.locks) old_locks_.emplace_back(cookie, name);
-    if (!command_.lock) continue;
+  if (!command_.lock) return {};
+  for (const auto& [cookie, connections] : plan.connections) {
     SOCKREPAIR_TRY(netns_.enter(cookie));
     Result<ConnectionLock> lock = ConnectionLock::create();
     if (!lock) {
