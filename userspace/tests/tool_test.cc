@@ -240,6 +240,26 @@ TEST_F(DumpTest, RefusesAndLeavesNothing) {
   EXPECT_THAT(directory_->entries(), IsEmpty());
 }
 
+// A link that somebody else has put into a directory like /tmp, to have root replace another file.
+TEST_F(DumpTest, FollowsNoLinkThatTheKernelForbids) {
+  const std::string sysctl = "/proc/sys/fs/protected_symlinks";
+  ASSERT_OK_AND_ASSIGN(std::string before, sockrepair::internal::read_small_file(sysctl));
+  const std::string other = directory_->file("other");
+  const std::string shared = directory_->file("shared");
+  std::ofstream(other) << "precious";
+  ASSERT_EQ(::mkdir(shared.c_str(), 0700), 0);
+  ASSERT_EQ(::chmod(shared.c_str(), 01777), 0);
+  ASSERT_EQ(::symlink(other.c_str(), (shared + "/x.img").c_str()), 0);
+  constexpr uid_t kSomebody = 65534;
+  ASSERT_EQ(::lchown((shared + "/x.img").c_str(), kSomebody, kSomebody), 0);
+
+  std::ofstream(sysctl) << "1";
+  Result<Ran> ran = run({"dump", "--pid", pid(), "-o", shared + "/x.img"});
+  std::ofstream(sysctl) << before;
+  EXPECT_THAT(ran, FailedWith(1, HasSubstr("stat(\"" + shared + "/x.img\"): EACCES")));
+  EXPECT_THAT(sockrepair::internal::read_small_file(other), IsOkAndHolds("precious"));
+}
+
 // What is said to nobody goes to nobody: not into the image, nor to a peer.
 TEST_F(DumpTest, WithoutStandardDescriptors) {
   auto shell = [&](const std::string& command) {

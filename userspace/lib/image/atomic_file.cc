@@ -85,7 +85,11 @@ void AtomicFile::discard() {
 Result<AtomicFile> AtomicFile::create(const std::string& path) {
   AtomicFile result;
   struct stat status {};
-  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+  const bool there = ::stat(path.c_str(), &status) == 0;
+  // A symbolic link that the kernel does not let this process follow (fs.protected_symlinks) is not
+  // to be followed by other means.
+  if (!there && errno != ENOENT) return failed("stat(" + quoted(path) + ")");
+  if (there && !S_ISREG(status.st_mode)) {
     result.file_ = Fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
     if (!result.file_) return failed("open(" + quoted(path) + ", O_WRONLY)");
     return result;
