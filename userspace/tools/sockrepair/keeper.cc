@@ -160,9 +160,9 @@ void Kept::note_modes() {
   }
 }
 
-// Nobody is left to be told of an error.
+// Nobody is left to be told of an error. Segments pass last: a socket in repair mode takes bytes
+// that it is to send next for sent when one arrives.
 void Kept::put_back() {
-  parts_.clear();
   for (std::size_t i = 0; i < connections_.size(); ++i) {
     const int fd = connections_[i].fd;
     Result<int> repair = sys::getsockopt<int>(fd, IPPROTO_TCP, TCP_REPAIR);
@@ -172,6 +172,7 @@ void Kept::put_back() {
     if (reuse && *reuse != before_[i].reuse_address)
       static_cast<void>(sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, before_[i].reuse_address));
   }
+  parts_.clear();
 }
 
 // Closes everything but what listens, so that nobody waits for the end of something that is open
