@@ -5,7 +5,7 @@
 // peers are in this process, and stay.
 //
 //   bench_criu begin
-//   100 connections with 64 KiB in each queue, medians of 5 rounds
+//   connections: 100, in each queue: 64 KiB, medians of so many rounds: 3
 //   ...
 //   bench_criu json {"loads": [...], "state": {...}}
 //   bench_criu end
@@ -251,7 +251,7 @@ json measure(const std::vector<std::unique_ptr<WayToMove>>& ways, const Measured
     }
   }
 
-  printf("%zu connections with %zu KiB in each queue, medians of %d rounds\n",
+  printf("connections: %zu, in each queue: %zu KiB, medians of so many rounds: %d\n",
          measured.load.connections, measured.load.bytes >> 10, measured.rounds);
   print_headings();
   json rows = json::array();
