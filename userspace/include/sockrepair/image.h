@@ -140,13 +140,20 @@ class ImageWriter {
   std::unique_ptr<State> state_;
 };
 
+struct ImageReaderOptions {
+  // The entries of an image of at most so many bytes stay in memory from the check on, and are not
+  // decoded again, which takes longer than anything else does here. There they take a few times as
+  // much; those of a larger image one at a time.
+  std::uint64_t keep_bytes = 0;
+};
+
 // Reads an image, entry by entry, from a descriptor that it keeps open. Move-only.
 //
 // All of the image is checked before the first entry is given out: magic, version, every checksum,
 // the order of records, every length and every value against its range and the others. What is read
-// is then checked again, so that somebody who changes the file in between gains nothing but an
-// error. A field or record that this library does not know is an error, in whatever version of the
-// format: what would be passed over would be lost.
+// is then checked again, unless it was kept, so that somebody who changes the file in between gains
+// nothing but an error. A field or record that this library does not know is an error, in whatever
+// version of the format: what would be passed over would be lost.
 //
 // A regular file is read where it is. What cannot be read twice (a pipe, a socket) is copied, while
 // it is checked, into an unnamed file in $TMPDIR, /var/tmp or /tmp, the first of them that can hold
@@ -154,10 +161,10 @@ class ImageWriter {
 class ImageReader {
  public:
   // EISDIR, ENOENT, ... as open(2) has them.
-  static Result<ImageReader> open(const std::string& path);
+  static Result<ImageReader> open(const std::string& path, const ImageReaderOptions& options = {});
   // From the descriptor `fd`, which stays the caller's and may be closed afterwards. A regular file
   // is read from its beginning; its file position is neither used nor changed.
-  static Result<ImageReader> from_descriptor(int fd);
+  static Result<ImageReader> from_descriptor(int fd, const ImageReaderOptions& options = {});
 
   ImageReader(ImageReader&&) noexcept;
   ImageReader& operator=(ImageReader&&) noexcept;

@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "image/parser.h"
 #include "image/streams.h"
@@ -14,31 +17,24 @@
 
 namespace sockrepair {
 
-namespace {
-
-// Reads an image to its end.
-Result<void> read_all(internal::ImageParser* parser) {
-  SOCKREPAIR_TRY(parser->begin());
-  std::optional<ImageEntry> entry;
-  do {
-    SOCKREPAIR_TRY(parser->next(&entry));
-  } while (entry);
-  return {};
-}
-
-}  // namespace
-
 class ImageReader::State {
  public:
   // Of a regular file that was not looked at yet.
-  explicit State(Fd file) : file_(std::move(file)) {}
+  State(Fd file, const ImageReaderOptions& options)
+      : file_(std::move(file)), keeps_(options.keep_bytes != 0), keep_bytes_(options.keep_bytes) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
   // What is in `source`, which gives the bytes of the file, or puts them there.
   Result<void> check(internal::ByteSource& source) {
     internal::ImageParser parser(source);
-    SOCKREPAIR_TRY(read_all(&parser));
+    SOCKREPAIR_TRY(parser.begin());
+    for (;;) {
+      std::optional<ImageEntry> entry;
+      SOCKREPAIR_TRY(parser.next(&entry));
+      if (!entry) break;
+      keep(*std::move(entry), parser.summary().bytes);
+    }
     summary_ = parser.summary();
     checksum_ = parser.checksum();
     return {};
@@ -59,6 +55,10 @@ class ImageReader::State {
   const ImageSummary& summary() const { return summary_; }
 
   Result<std::optional<ImageEntry>> next() {
+    if (keeps_) {
+      if (at_ == kept_.size()) return std::optional<ImageEntry>();
+      return std::optional<ImageEntry>(kept_[at_++]);
+    }
     if (pass_ == nullptr) pass_ = std::make_unique<Pass>(file_.get());
     if (pass_->failed) return Error{ECANCELED, "image: an earlier error ended reading it"};
     pass_->failed = true;
@@ -73,9 +73,22 @@ class ImageReader::State {
     return entry;
   }
 
-  void rewind() { pass_.reset(); }
+  void rewind() {
+    pass_.reset();
+    at_ = 0;
+  }
 
  private:
+  // `bytes` were read so far.
+  void keep(ImageEntry entry, std::uint64_t bytes) {
+    if (!keeps_) return;
+    keeps_ = bytes <= keep_bytes_;
+    if (keeps_)
+      kept_.push_back(std::move(entry));
+    else
+      std::vector<ImageEntry>().swap(kept_);
+  }
+
   struct Pass {
     explicit Pass(int fd) : source(fd), parser(source) {}
     internal::FileSource source;
@@ -86,7 +99,11 @@ class ImageReader::State {
   Fd file_;
   ImageSummary summary_;
   std::uint32_t checksum_ = 0;
-  std::unique_ptr<Pass> pass_;  // null: at the beginning
+  bool keeps_;
+  std::uint64_t keep_bytes_;
+  std::vector<ImageEntry> kept_;  // all of them, with keeps_
+  std::size_t at_ = 0;            // in these
+  std::unique_ptr<Pass> pass_;    // without; null: at the beginning
 };
 
 ImageReader::ImageReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -94,27 +111,28 @@ ImageReader::ImageReader(ImageReader&&) noexcept = default;
 ImageReader& ImageReader::operator=(ImageReader&&) noexcept = default;
 ImageReader::~ImageReader() = default;
 
-Result<ImageReader> ImageReader::open(const std::string& path) {
+Result<ImageReader> ImageReader::open(const std::string& path, const ImageReaderOptions& options) {
   return internal::no_throw([&]() -> Result<ImageReader> {
     Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
     if (!fd) return Error{errno, "open(\"" + path + "\", O_RDONLY)"};
-    return from_descriptor(fd.get());
+    return from_descriptor(fd.get(), options);
   });
 }
 
-Result<ImageReader> ImageReader::from_descriptor(int fd) {
+Result<ImageReader> ImageReader::from_descriptor(int fd, const ImageReaderOptions& options) {
   return internal::no_throw([&]() -> Result<ImageReader> {
     struct stat status {};
     if (::fstat(fd, &status) != 0) return Error{errno, "fstat(" + std::to_string(fd) + ")"};
     if (S_ISREG(status.st_mode)) {
       Fd file(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
       if (!file) return Error{errno, "fcntl(" + std::to_string(fd) + ", F_DUPFD_CLOEXEC)"};
-      auto state = std::make_unique<State>(std::move(file));
+      const bool small = static_cast<std::uint64_t>(status.st_size) <= options.keep_bytes;
+      auto state = std::make_unique<State>(std::move(file), small ? options : ImageReaderOptions{});
       SOCKREPAIR_TRY(state->check());
       return ImageReader(std::move(state));
     }
     SOCKREPAIR_TRY_ASSIGN(Fd file, internal::open_unnamed_file());
-    auto state = std::make_unique<State>(std::move(file));
+    auto state = std::make_unique<State>(std::move(file), options);
     SOCKREPAIR_TRY(state->copy_and_check(fd));
     return ImageReader(std::move(state));
   });

@@ -296,6 +296,29 @@ TEST_F(ImageFileTest, ChangedAfterTheCheck) {
   EXPECT_THAT(read_all(&reader), FailsWith(EBADMSG, HasSubstr("was changed meanwhile")));
 }
 
+TEST_F(ImageFileTest, KeptFromTheCheckOn) {
+  const std::string image = make_image(full_sample()).value();
+  for (const bool whole : {true, false}) {
+    SCOPED_TRACE(whole);
+    write_file("x.img", image);
+    const std::uint64_t most = image.size() - (whole ? 0 : image.size() / 2);
+    ASSERT_OK_AND_ASSIGN(ImageReader reader,
+                         ImageReader::open(path("x.img"), {.keep_bytes = most}));
+    ASSERT_OK_AND_ASSIGN(std::vector<ImageEntry> entries, read_all(&reader));
+    EXPECT_TRUE(entries == full_sample());
+    reader.rewind();
+    write_file("x.img", make_image(small_sample()).value());
+    Result<std::vector<ImageEntry>> again = read_all(&reader);
+    if (!whole) {
+      EXPECT_THAT(again, FailsWith(EBADMSG, HasSubstr("was changed meanwhile")));
+      continue;
+    }
+    ASSERT_THAT(again, IsOk());
+    EXPECT_TRUE(*again == full_sample()) << "what was checked";
+    EXPECT_THAT(reader.next(), IsOkAndHolds(std::nullopt));
+  }
+}
+
 // --- pipes
 
 struct Pipe {

@@ -13,8 +13,10 @@
 namespace sockrepair::tool {
 
 // The image `file`; "-" is stdin.
-inline Result<ImageReader> open_image(const std::string& file) {
-  return file == "-" ? ImageReader::from_descriptor(STDIN_FILENO) : ImageReader::open(file);
+inline Result<ImageReader> open_image(const std::string& file,
+                                      const ImageReaderOptions& options = {}) {
+  return file == "-" ? ImageReader::from_descriptor(STDIN_FILENO, options)
+                     : ImageReader::open(file, options);
 }
 
 // The exit status for an error of ImageReader: the image's fault or that of a call.

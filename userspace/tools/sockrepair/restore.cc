@@ -58,47 +58,8 @@ std::uint64_t netns_of(const ImageSocket& entry) {
   return std::visit([](const auto& socket) { return socket.netns_cookie; }, entry.socket);
 }
 
-// The entries of an image, as often as they are wanted. Reading one takes longer than making the
-// socket, and each is wanted three times: those of a small image are kept.
-class Entries {
- public:
-  static Result<Entries> open(const std::string& file) {
-    SOCKREPAIR_TRY_ASSIGN(ImageReader reader, open_image(file));
-    return Entries(std::move(reader));
-  }
-
-  // Nothing at the end.
-  Result<std::optional<ImageEntry>> next() {
-    if (all_kept_) {
-      if (at_ == kept_.size()) return std::optional<ImageEntry>();
-      return std::optional<ImageEntry>(kept_[at_++]);
-    }
-    SOCKREPAIR_TRY_ASSIGN(std::optional<ImageEntry> entry, reader_.next());
-    if (keeps_ && entry) kept_.push_back(*entry);
-    all_kept_ = keeps_ && !entry;
-    return entry;
-  }
-
-  void rewind() {
-    at_ = 0;
-    if (all_kept_) return;
-    kept_.clear();
-    reader_.rewind();
-  }
-
- private:
-  // Of an image; in memory they take a few times as much.
-  static constexpr std::uint64_t kMostKept = 2 << 20;
-
-  explicit Entries(ImageReader reader)
-      : reader_(std::move(reader)), keeps_(reader_.summary().bytes <= kMostKept) {}
-
-  ImageReader reader_;
-  bool keeps_;
-  bool all_kept_ = false;  // then `reader_` is at the end
-  std::vector<ImageEntry> kept_;
-  std::size_t at_ = 0;  // in `kept_`, when it has all
-};
+// Each entry is wanted three times, and reading one takes longer than making the socket.
+constexpr std::uint64_t kMostKept = 16 << 20;
 
 class Restore {
  public:
@@ -136,7 +97,7 @@ class Restore {
   class Source;
 
   const RestoreCommand& command_;
-  std::optional<Entries> entries_;
+  std::optional<ImageReader> reader_;
   NetnsMap netns_;
   Losses losses_;
   std::vector<ConnectionLock> locks_;
@@ -207,7 +168,7 @@ FourTuple tuple_of(const Socket& socket) {
 }
 
 Result<std::optional<ImageEntry>> Restore::next_entry() {
-  Result<std::optional<ImageEntry>> entry = entries_->next();
+  Result<std::optional<ImageEntry>> entry = reader_->next();
   if (!entry) status_ = image_status(entry.error());
   return entry;
 }
@@ -247,7 +208,7 @@ Result<Plan> Restore::plan() {
     if (auto* socket = std::get_if<ImageSocket>(&*entry); socket != nullptr && wants(socket))
       SOCKREPAIR_TRY(plan_socket(*socket, &plan));
   }
-  entries_->rewind();
+  reader_->rewind();
   return plan;
 }
 
@@ -376,7 +337,7 @@ class Restore::Source : public SocketSource {
     }
   }
   Result<void> rewind() override {
-    restore_.entries_->rewind();
+    restore_.reader_->rewind();
     at_ = 0;
     return {};
   }
@@ -436,17 +397,17 @@ Result<void> Restore::make_all(const Plan& plan) {
     if (failure) return *failure;
     if (!done) return done.error();
   }
-  entries_->rewind();
+  reader_->rewind();
   return {};
 }
 
 Result<void> Restore::run() {
-  Result<Entries> entries = Entries::open(command_.file);
-  if (!entries) {
-    status_ = image_status(entries.error());
-    return entries.error();
+  Result<ImageReader> reader = open_image(command_.file, {.keep_bytes = kMostKept});
+  if (!reader) {
+    status_ = image_status(reader.error());
+    return reader.error();
   }
-  entries_.emplace(*std::move(entries));
+  reader_.emplace(*std::move(reader));
   SOCKREPAIR_TRY_ASSIGN(netns_, NetnsMap::parse(command_.netns));
   SOCKREPAIR_TRY_ASSIGN(Plan what, plan());
   SOCKREPAIR_TRY(check(what));
