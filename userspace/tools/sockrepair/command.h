@@ -40,7 +40,9 @@ struct DumpCommand {
   bool drop_waiting = false;  // connections that wait for accept(2)
   bool time_wait = false;     // with connections that are over, at the same addresses
   bool lock = true;
-  unsigned hold = 60;  // seconds that the lock stays after kClose and kKill, until restore
+  // Seconds that the lock stays after kClose and kKill, until restore; as the user said.
+  std::optional<unsigned> hold;
+  unsigned hold_seconds() const { return hold.value_or(60); }
   bool strict = false;
   bool json = false;
   double patience = 5;  // seconds

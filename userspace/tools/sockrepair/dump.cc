@@ -415,9 +415,10 @@ Result<void> Dump::take_away(const Process& process, StoppedProcess& stopped) {
   end_time_waits();
   sockets_.clear();
   if (keeper_) {
-    SOCKREPAIR_TRY_ASSIGN(pid_t keeper, keeper_->keep_locked(std::chrono::seconds(command_.hold)));
+    SOCKREPAIR_TRY_ASSIGN(pid_t keeper,
+                          keeper_->keep_locked(std::chrono::seconds(command_.hold_seconds())));
     keeper_.reset();
-    if (command_.lock && command_.hold > 0) report_.keeper = keeper;
+    if (command_.lock && command_.hold_seconds() > 0) report_.keeper = keeper;
   }
   return {};
 }
@@ -522,7 +523,7 @@ void print_text(FILE* out, const DumpCommand& command, const Report& report) {
           static_cast<double>(report.stopped.count()) / 1000);
   if (report.keeper != 0) {
     fprintf(out, "segments are dropped until they are restored here, %u s at most (process %d)\n",
-            command.hold, report.keeper);
+            command.hold_seconds(), report.keeper);
   }
 }
 

@@ -350,6 +350,8 @@ int run(int argc, char** argv) {
 
   bool restoring = app.got_subcommand("restore");
   if (split != end && !restoring) return usage_error(app, "-- is for restore only");
+  if (dump.hold && dump.afterwards == Afterwards::kLeaveRunning)
+    return usage_error(app, "--hold needs --kill or --close: otherwise connections go on at once");
   if (app.got_subcommand("dump")) return run_dump(dump);
   if (app.got_subcommand("show")) return run_show(show);
   if (app.got_subcommand("check")) return run_check(check);
