@@ -12,20 +12,28 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "keeper.h"
 #include "sockrepair/feature.h"
+#include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
 #include "tcp_ao.h"
 #include "tool_fixture.h"
@@ -433,6 +441,52 @@ TEST_F(TcpToolTest, KilledToolPutsAllBack) {
                          [&] { return tables().empty(); }),
               IsOk());
   expect_all_as_it_was();
+}
+
+// As a dump that has ended the process and is killed before anything else. Only comes back with an
+// error.
+Result<void> die_after(const Process& process, int number) {
+  SOCKREPAIR_TRY_ASSIGN(Fd fd, process.take(number));
+  SOCKREPAIR_TRY_ASSIGN(SocketAddress ours, sys::getsockname(fd.get()));
+  SOCKREPAIR_TRY_ASSIGN(SocketAddress theirs, sys::getpeername(fd.get()));
+  tool::KeptConnection kept{fd.get(), 1, {}};
+  SOCKREPAIR_TRY_ASSIGN(kept.tuple.local, ours.endpoint());
+  SOCKREPAIR_TRY_ASSIGN(kept.tuple.peer, theirs.endpoint());
+  SOCKREPAIR_TRY_ASSIGN(tool::Keeper keeper, tool::Keeper::start({kept}, true, "of-a-test"));
+  SOCKREPAIR_TRY(sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_REPAIR, 1));
+  SOCKREPAIR_TRY(keeper.expect_end(process.pidfd().get(), std::chrono::seconds(60)));
+  SOCKREPAIR_TRY(process.kill(std::chrono::seconds(20)));
+  ::raise(SIGKILL);
+  return Error{EINTR, "SIGKILL"};
+}
+
+TEST_F(TcpToolTest, KilledToolLeavesTheDeadAlone) {
+  ASSERT_OK_AND_ASSIGN(Process process, Process::open(target_->pid()));
+  const pid_t dump = ::fork();
+  if (dump == 0) {
+    fputs(die_after(process, kFirst + 1).error().describe().c_str(), stderr);
+    ::_exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(dump, &status, 0), dump);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+
+  pid_t keeper = 0;
+  EXPECT_THAT(wait_until("the lock is kept", Deadline::after(kPatience),
+                         [&] {
+                           const std::string all = tables();
+                           const std::size_t at = all.find("sockrepair-");
+                           if (at == std::string::npos) return false;
+                           keeper = atoi(all.c_str() + at + strlen("sockrepair-"));
+                           std::ifstream file("/proc/" + std::to_string(keeper) + "/comm");
+                           std::string name;
+                           return std::getline(file, name) && name == "sockrepair-lock";
+                         }),
+              IsOk());
+  char byte;
+  EXPECT_EQ(::recv(peers_[0].get(), &byte, 1, MSG_DONTWAIT), -1) << "no FIN";
+  EXPECT_EQ(errno, EAGAIN);
+  if (keeper > 0) ::kill(keeper, SIGKILL);
 }
 
 TEST_F(TcpToolTest, LockEndsByItself) {

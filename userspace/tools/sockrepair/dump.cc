@@ -403,22 +403,23 @@ Result<void> Dump::begin_image() {
 
 // Ends the sockets in the process, which does not run before.
 Result<void> Dump::take_away(const Process& process, StoppedProcess& stopped) {
+  const std::chrono::seconds hold(command_.hold_seconds());
   if (command_.afterwards == Afterwards::kClose) {
     std::vector<int> numbers;
     for (const Candidate& candidate : sockets_)
       numbers.insert(numbers.end(), candidate.held.numbers.begin(), candidate.held.numbers.end());
     SOCKREPAIR_TRY(stopped.close(numbers));
   } else {
+    if (keeper_) SOCKREPAIR_TRY(keeper_->expect_end(process.pidfd().get(), hold));
     SOCKREPAIR_TRY(process.kill(
         std::chrono::milliseconds(static_cast<std::int64_t>(command_.patience * 1000))));
   }
   end_time_waits();
   sockets_.clear();
   if (keeper_) {
-    SOCKREPAIR_TRY_ASSIGN(pid_t keeper,
-                          keeper_->keep_locked(std::chrono::seconds(command_.hold_seconds())));
+    SOCKREPAIR_TRY_ASSIGN(pid_t keeper, keeper_->keep_locked(hold));
     keeper_.reset();
-    if (command_.lock && command_.hold_seconds() > 0) report_.keeper = keeper;
+    if (command_.lock && hold.count() > 0) report_.keeper = keeper;
   }
   return {};
 }

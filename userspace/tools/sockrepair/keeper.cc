@@ -19,8 +19,10 @@
 #include <array>
 #include <climits>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
+#include <sstream>
 
 #include "other_netns.h"
 #include "sockrepair/syscall.h"
@@ -38,8 +40,11 @@ using Clock = std::chrono::steady_clock;
 using internal::run_in_netns_of;
 
 constexpr char kRelease[] = "release";
-constexpr char kKeep[] = "keep ";  // and the seconds
+constexpr char kKeep[] = "keep ";             // and the seconds
+constexpr char kExpectEnd[] = "expect end ";  // and the pidfd, and the seconds
 constexpr std::chrono::seconds kPatience{5};
+// How long a process that was sent SIGKILL may take to end.
+constexpr std::chrono::milliseconds kDying{200};
 
 // --- between the two processes: one packet each way, an error as "CODE WHAT", success as nothing
 
@@ -122,14 +127,23 @@ class Kept {
     int reuse_address = 0;  // SO_REUSEADDR, which kernels without TCP_REPAIR_CB forget
   };
 
+  // What is not put back, with the time of keep().
+  struct End {
+    int pidfd = -1;
+    std::chrono::seconds time{};
+  };
+
   void put_back();
   void keep(std::chrono::seconds time);
+  void expect_end(const std::string& arguments);
+  bool has_ended() const;
   bool is_taken_over(Part& part) const;
 
   const std::vector<KeptConnection>& connections_;
   std::string name_;
   std::vector<Mode> before_;
   std::vector<Part> parts_;
+  std::optional<End> end_;
 };
 
 Result<void> Kept::lock() {
@@ -224,9 +238,30 @@ void Kept::keep(std::chrono::seconds time) {
   }
 }
 
+void Kept::expect_end(const std::string& arguments) {
+  std::istringstream words(arguments);
+  End end;
+  std::int64_t seconds = 0;
+  words >> end.pidfd >> seconds;
+  end.time = std::chrono::seconds(seconds);
+  end_ = end;
+}
+
+bool Kept::has_ended() const {
+  pollfd process{end_->pidfd, POLLIN, 0};
+  return ::poll(&process, 1, static_cast<int>(kDying.count())) == 1 &&
+         (process.revents & POLLIN) != 0;
+}
+
 void Kept::run(const Fd& control) {
   for (;;) {
     std::optional<std::string> command = receive_packet(control);
+    if (command && command->starts_with(kExpectEnd)) {
+      expect_end(command->substr(strlen(kExpectEnd)));
+      static_cast<void>(send_packet(control, packet_of({})));
+      continue;
+    }
+    if (!command && end_ && has_ended()) return keep(end_->time);
     if (command && command->starts_with(kKeep)) {
       if (!send_packet(control, packet_of({}))) continue;
       return keep(std::chrono::seconds(atoll(command->c_str() + strlen(kKeep))));
@@ -274,6 +309,7 @@ Result<Keeper> Keeper::start(const std::vector<KeptConnection>& connections, boo
 
 Keeper::~Keeper() {
   if (pid_ < 0) return;
+  static_cast<void>(send_packet(control_, kRelease));
   control_.reset();
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
 }
@@ -285,6 +321,10 @@ Result<void> Keeper::command(const std::string& text) {
 
 Result<void> Keeper::release() {
   return command(kRelease);
+}
+
+Result<void> Keeper::expect_end(int pidfd, std::chrono::seconds time) {
+  return command(kExpectEnd + std::to_string(pidfd) + " " + std::to_string(time.count()));
 }
 
 Result<pid_t> Keeper::keep_locked(std::chrono::seconds time) {

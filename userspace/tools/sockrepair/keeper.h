@@ -49,6 +49,11 @@ class Keeper {
   // Returns when everything is put back.
   Result<void> release();
 
+  // The process `pidfd`, whose sockets they are, is about to be ended, and there is an image of it.
+  // Should this process be killed after that, nothing is put back: there is nobody whose the
+  // connections are, and they are left as by keep_locked(). `pidfd` was open at start().
+  Result<void> expect_end(int pidfd, std::chrono::seconds time);
+
   // The process goes on without this one, and holds the lock for `time` at most. Its number, by
   // which it can be ended before. To be called when nobody but it and this process has the sockets.
   Result<pid_t> keep_locked(std::chrono::seconds time);
