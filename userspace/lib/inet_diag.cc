@@ -64,6 +64,58 @@ IpAddress address_of(int domain, const __be32 (&words)[4]) {
   return IpAddress(in_addr{words[3]});
 }
 
+void write_address(const Endpoint& endpoint, int domain, __be32 (&words)[4]) {
+  const SocketAddress address(endpoint, domain);
+  if (domain == AF_INET) {
+    words[0] = reinterpret_cast<const sockaddr_in*>(address.get())->sin_addr.s_addr;
+    return;
+  }
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address.get());
+  memcpy(words, &v6->sin6_addr, sizeof(words));
+}
+
+std::string name_of(const char* what, int protocol) {
+  return std::string("sock_diag ") + what + (protocol == IPPROTO_TCP ? " TCP" : " UDP") +
+         " sockets";
+}
+
+// Up to the end of a list, or for `one` socket, which no end follows.
+Result<void> read_answer(const Fd& netlink, const std::string& what, bool one,
+                         const std::function<Result<void>(const DiagEntry&)>& each) {
+  std::vector<std::uint8_t> buffer(kBufferSize);
+  for (;;) {
+    iovec part{buffer.data(), buffer.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    SOCKREPAIR_TRY_ASSIGN(std::size_t length, sys::recvmsg(netlink.get(), message, 0));
+    if ((message.msg_flags & MSG_TRUNC) != 0) return Error{EPROTO, what + ": answer is cut"};
+    const std::span<const std::uint8_t> all(buffer.data(), length);
+    for (std::size_t at = 0; at + NLMSG_HDRLEN <= length;) {
+      nlmsghdr header{};
+      memcpy(&header, all.data() + at, sizeof(header));
+      if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > length - at)
+        return Error{EPROTO, what + ": answer of " + std::to_string(header.nlmsg_len) + " bytes"};
+      const auto payload = all.subspan(at + NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
+      at += NLMSG_ALIGN(header.nlmsg_len);
+      // Both begin with an error number, negative or 0.
+      if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
+        int status = 0;
+        if (payload.size() < sizeof(status)) return Error{EPROTO, what + ": answer is cut"};
+        memcpy(&status, payload.data(), sizeof(status));
+        if (status < 0) return Error{-status, what};
+        return {};
+      }
+      inet_diag_msg body{};
+      if (payload.size() < sizeof(body)) return Error{EPROTO, what + ": answer is cut"};
+      memcpy(&body, payload.data(), sizeof(body));
+      const std::size_t skip = std::min<std::size_t>(NLMSG_ALIGN(sizeof(body)), payload.size());
+      SOCKREPAIR_TRY(each(DiagEntry(body, payload.subspan(skip))));
+      if (one) return {};
+    }
+  }
+}
+
 }  // namespace
 
 std::uint64_t DiagEntry::cookie() const {
@@ -96,40 +148,36 @@ Result<Fd> open_inet_diag() {
 
 Result<void> list_inet_sockets(const Fd& netlink, const DiagFilter& filter,
                                const std::function<Result<void>(const DiagEntry&)>& each) {
-  const std::string what = std::string("sock_diag list of ") +
-                           (filter.protocol == IPPROTO_TCP ? "TCP" : "UDP") + " sockets";
   SOCKREPAIR_TRY(request_list(netlink.get(), filter));
-  std::vector<std::uint8_t> buffer(kBufferSize);
-  for (;;) {
-    iovec part{buffer.data(), buffer.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    SOCKREPAIR_TRY_ASSIGN(std::size_t length, sys::recvmsg(netlink.get(), message, 0));
-    if ((message.msg_flags & MSG_TRUNC) != 0) return Error{EPROTO, what + ": answer is cut"};
-    const std::span<const std::uint8_t> all(buffer.data(), length);
-    for (std::size_t at = 0; at + NLMSG_HDRLEN <= length;) {
-      nlmsghdr header{};
-      memcpy(&header, all.data() + at, sizeof(header));
-      if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > length - at)
-        return Error{EPROTO, what + ": answer of " + std::to_string(header.nlmsg_len) + " bytes"};
-      const auto payload = all.subspan(at + NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
-      at += NLMSG_ALIGN(header.nlmsg_len);
-      // Both begin with an error number, negative or 0.
-      if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
-        int status = 0;
-        if (payload.size() < sizeof(status)) return Error{EPROTO, what + ": answer is cut"};
-        memcpy(&status, payload.data(), sizeof(status));
-        if (status < 0) return Error{-status, what};
-        return {};
-      }
-      inet_diag_msg body{};
-      if (payload.size() < sizeof(body)) return Error{EPROTO, what + ": answer is cut"};
-      memcpy(&body, payload.data(), sizeof(body));
-      const std::size_t skip = std::min<std::size_t>(NLMSG_ALIGN(sizeof(body)), payload.size());
-      SOCKREPAIR_TRY(each(DiagEntry(body, payload.subspan(skip))));
-    }
-  }
+  return read_answer(netlink, name_of("list of", filter.protocol), false, each);
+}
+
+Result<void> find_inet_connection(const Fd& netlink, const DiagConnection& connection,
+                                  const std::function<Result<void>(const DiagEntry&)>& each) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 body;
+  } request{};
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  request.header.nlmsg_flags = NLM_F_REQUEST;
+  request.body.sdiag_family = static_cast<std::uint8_t>(connection.domain);
+  request.body.sdiag_protocol = static_cast<std::uint8_t>(connection.protocol);
+  request.body.idiag_ext = connection.extensions;
+  inet_diag_sockid& id = request.body.id;
+  id.idiag_sport = htons(connection.local.port);
+  id.idiag_dport = htons(connection.peer.port);
+  write_address(connection.local, connection.domain, id.idiag_src);
+  write_address(connection.peer, connection.domain, id.idiag_dst);
+  id.idiag_if = connection.local.scope;
+  id.idiag_cookie[0] = static_cast<std::uint32_t>(connection.cookie);
+  id.idiag_cookie[1] = static_cast<std::uint32_t>(connection.cookie >> 32);
+  iovec part{&request, sizeof(request)};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  SOCKREPAIR_TRY(sys::sendmsg(netlink.get(), message, 0));
+  return read_answer(netlink, name_of("search for", connection.protocol), true, each);
 }
 
 Result<bool> destroy_inet_socket(const Fd& netlink, int protocol, const inet_diag_msg& body) {

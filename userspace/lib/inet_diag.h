@@ -72,6 +72,22 @@ Result<Fd> open_inet_diag();
 Result<void> list_inet_sockets(const Fd& netlink, const DiagFilter& filter,
                                const std::function<Result<void>(const DiagEntry&)>& each);
 
+// Which connection to look for.
+struct DiagConnection {
+  int domain = 0;  // AF_INET or AF_INET6, of its socket
+  int protocol = 0;
+  Endpoint local;  // as getsockname(2) and getpeername(2) have them
+  Endpoint peer;
+  std::uint64_t cookie = 0;  // SO_COOKIE
+  std::uint8_t extensions = 0;
+};
+
+// Calls `each` for the connection, whose place the kernel knows: a list would look at all sockets.
+// ENOENT: there is none with these names; another interface than that of `local` can be why.
+// ESTALE: it is another one. Not to be called while a list is read.
+Result<void> find_inet_connection(const Fd& netlink, const DiagConnection& connection,
+                                  const std::function<Result<void>(const DiagEntry&)>& each);
+
 // SOCK_DESTROY of the socket that was listed with `body`, which is not mistaken for another one
 // that has its names by now. Whether it was there.
 //

@@ -28,6 +28,19 @@ DiagSocket describe(const DiagEntry& entry) {
   return found;
 }
 
+// Whether there are TCP-MD5 keys comes along with TCP_INFO, and not without it.
+constexpr std::uint8_t kWithKeys = 1 << (INET_DIAG_INFO - 1);
+
+TcpDiag::Socket describe_tcp(int domain, const DiagEntry& entry) {
+  TcpDiag::Socket socket;
+  socket.domain = domain;
+  socket.state = entry.body().idiag_state;
+  socket.local = entry.local();
+  socket.peer = entry.peer();
+  socket.md5 = entry.find(INET_DIAG_MD5SIG).has_value();
+  return socket;
+}
+
 }  // namespace
 
 Result<std::optional<DiagSocket>> find_udp_socket(int domain, std::uint16_t port,
@@ -55,11 +68,8 @@ Result<TcpDiag> TcpDiag::read(int domain, std::uint16_t port) {
   // In the order in which the kernel lists them.
   std::vector<Socket*> listeners;
   SOCKREPAIR_TRY_ASSIGN(Fd netlink, open_inet_diag());
-  // Whether there are TCP-MD5 keys comes along with TCP_INFO, and not without it.
-  DiagFilter filter{.domain = domain,
-                    .protocol = IPPROTO_TCP,
-                    .port = port,
-                    .extensions = 1 << (INET_DIAG_INFO - 1)};
+  DiagFilter filter{
+      .domain = domain, .protocol = IPPROTO_TCP, .port = port, .extensions = kWithKeys};
   SOCKREPAIR_TRY(list_inet_sockets(netlink, filter, [&](const DiagEntry& entry) -> Result<void> {
     if (entry.body().idiag_state == TCP_SYN_RECV) {
       diag.beginning_.push_back(entry.local());
@@ -68,11 +78,7 @@ Result<TcpDiag> TcpDiag::read(int domain, std::uint16_t port) {
     auto [at, added] = diag.sockets_.try_emplace(entry.cookie());
     if (!added) return {};
     Socket& socket = at->second;
-    socket.domain = domain;
-    socket.state = entry.body().idiag_state;
-    socket.local = entry.local();
-    socket.peer = entry.peer();
-    socket.md5 = entry.find(INET_DIAG_MD5SIG).has_value();
+    socket = describe_tcp(domain, entry);
     if (socket.state == TCP_LISTEN) listeners.push_back(&socket);
     return {};
   }));
@@ -92,6 +98,20 @@ Result<TcpDiag> TcpDiag::read(int domain, std::uint16_t port) {
     return {};
   }));
   return diag;
+}
+
+std::optional<TcpDiag::Socket> TcpDiag::find_connection(int domain, const Endpoint& local,
+                                                        const Endpoint& peer,
+                                                        std::uint64_t cookie) {
+  std::optional<Socket> found;
+  Result<Fd> netlink = open_inet_diag();
+  if (!netlink) return found;
+  const DiagConnection wanted{domain, IPPROTO_TCP, local, peer, cookie, kWithKeys};
+  static_cast<void>(find_inet_connection(*netlink, wanted, [&](const DiagEntry& entry) {
+    if (entry.cookie() == cookie) found = describe_tcp(domain, entry);
+    return Result<void>();
+  }));
+  return found;
 }
 
 const TcpDiag::Socket* TcpDiag::find(std::uint64_t cookie) const {

@@ -47,6 +47,11 @@ class TcpDiag {
   // calling thread. ENOENT, EPROTONOSUPPORT and the like without sock_diag for TCP.
   static Result<TcpDiag> read(int domain, std::uint16_t port);
 
+  // What read() would tell of the connection with these names and this cookie but for auto_port and
+  // listening_before. Nothing: it is not found that way, a list may have it.
+  static std::optional<Socket> find_connection(int domain, const Endpoint& local,
+                                               const Endpoint& peer, std::uint64_t cookie);
+
   // nullptr: not listed. A closed socket is if it is bound, from Linux 6.8 on.
   const Socket* find(std::uint64_t cookie) const;
   // How many connections on `local` have not had the last segment of the handshake (SYN_RECV).

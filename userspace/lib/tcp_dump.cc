@@ -190,6 +190,12 @@ class Dumper {
     if (survey != nullptr) seen_ = find(survey->diag());
     if (seen_) return;
     Result<void> entered = internal::run_in_netns_of(fd_, [this]() -> Result<void> {
+      // The control block says the rest, and a list takes the longer the more sockets there are.
+      if (is_connected(socket_.state) && socket_.peer && uses_control_block()) {
+        seen_ = internal::TcpDiag::find_connection(socket_.domain, *socket_.local, *socket_.peer,
+                                                   socket_.cookie);
+        if (seen_) return {};
+      }
       SOCKREPAIR_TRY_ASSIGN(internal::TcpDiag diag,
                             internal::TcpDiag::read(socket_.domain, socket_.local->port));
       seen_ = find(diag);

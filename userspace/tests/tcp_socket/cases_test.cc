@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "sock_diag.h"
 #include "sockrepair/syscall.h"
 #include "sockrepair/tcp_socket.h"
 #include "tcp_restore/image.h"
@@ -718,6 +719,51 @@ TEST_F(TcpCaseTest, PeekingGoesOnWhereItWas) {
   EXPECT_EQ(dump.connection->receive_queue.size(), 6u);
   ASSERT_EQ(::recv(pair.ours.get(), peeked.data(), 2, MSG_PEEK), 2);
   EXPECT_STREQ(peeked.data(), "cd");
+}
+
+// --- what sock_diag tells ---
+
+TEST_F(TcpCaseTest, AConnectionIsFoundWithoutAList) {
+  for (const FamilyKind& family : kFamilies) {
+    SCOPED_TRACE(family.name);
+    ASSERT_OK_AND_ASSIGN(Pair pair, world_->connect(family, Opener::kPeer));
+    ASSERT_OK_AND_ASSIGN(TcpSocket dump, dump_tcp_socket(pair.ours));
+    world_->ours().run([&] {
+      Result<internal::TcpDiag> all = internal::TcpDiag::read(family.domain, dump.local->port);
+      ASSERT_THAT(all, IsOk());
+      const internal::TcpDiag::Socket* listed = all->find(dump.cookie);
+      ASSERT_NE(listed, nullptr);
+      std::optional<internal::TcpDiag::Socket> found =
+          internal::TcpDiag::find_connection(family.domain, *dump.local, *dump.peer, dump.cookie);
+      ASSERT_TRUE(found);
+      EXPECT_EQ(found->state, listed->state);
+      EXPECT_EQ(found->local, listed->local);
+      EXPECT_EQ(found->peer, listed->peer);
+      EXPECT_EQ(found->md5, listed->md5);
+      EXPECT_FALSE(internal::TcpDiag::find_connection(family.domain, *dump.local, *dump.peer,
+                                                      dump.cookie + 1));
+      Endpoint other = *dump.peer;
+      ++other.port;
+      EXPECT_FALSE(
+          internal::TcpDiag::find_connection(family.domain, *dump.local, other, dump.cookie));
+    });
+  }
+}
+
+TEST_F(TcpCaseTest, AConnectionWithKeysIsRefused) {
+  const auto sign = [](const Fd& fd, bool ours) -> Result<void> {
+    tcp_md5sig key{};
+    const IpAddress other = ours ? sender_address(Family::kIpv4) : receiver_address(Family::kIpv4);
+    const SocketAddress address({other, 0, 0}, AF_INET);
+    memcpy(&key.tcpm_addr, address.get(), address.size());
+    key.tcpm_keylen = 3;
+    memcpy(key.tcpm_key, "key", 3);
+    return sys::setsockopt(fd.get(), IPPROTO_TCP, TCP_MD5SIG, key);
+  };
+  ASSERT_OK_AND_ASSIGN(Pair pair, world_->connect(kFamilies[0], Opener::kPeer, sign));
+  EXPECT_THAT(dump_tcp_socket(pair.ours), FailsWith(EOPNOTSUPP, HasSubstr("TCP_MD5SIG")));
+  EXPECT_THAT(say(pair.ours, "it goes on"), IsOk());
+  EXPECT_THAT(hear(pair.peer, "it goes on"), IsOk());
 }
 
 // --- a segment that is acknowledged in part ---
