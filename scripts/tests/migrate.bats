@@ -14,7 +14,8 @@ setup() {
   printf 'migration_peer\tgtest\tAll/Test.GoesOn/%s\n' v4_loss v6_loss v4_everything v6_everything \
     >"$CACHE/user/cases.txt"
   sed -i 's/^START=.*/START=20/' "$SCRIPTS/migrate"
-  # Makes its cables, says that it is up, and what it was asked.
+  # Makes its cables, says that it is up, and what it was asked. Like a guest, it is there until all
+  # three have begun: the loss of one ends the wait for another.
   script boot 'into="" log=$SOCKREPAIR_CACHE/boot.log
     echo "[$SOCKREPAIR_STEP] $*" >>"$log"
     while (($#)); do
@@ -25,7 +26,8 @@ socket.socket(socket.AF_UNIX).bind(sys.argv[1])" "${2#near:}" ;; *) [[ -S ${2#fa
       esac
       shift
     done
-    echo "# begin x 5" >"$into/ktap.log"'
+    echo "# begin x 5" >"$into/ktap.log"
+    while (($(wc -l <"$log") < 3)); do sleep 0.05; done'
   script report 'cp "$SOCKREPAIR_CACHE/$2.summary" "$SOCKREPAIR_CACHE/run/$2/summary"'
   local role
   for role in peer source destination; do
