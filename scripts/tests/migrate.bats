@@ -15,7 +15,7 @@ setup() {
     >"$CACHE/user/cases.txt"
   sed -i 's/^START=.*/START=20/' "$SCRIPTS/migrate"
   # Makes its cables, says that it is up, and what it was asked. Like a guest, it is there until all
-  # three have begun: the loss of one ends the wait for another.
+  # three have begun, for as long as migrate waits: the loss of one ends the wait for another.
   script boot 'into="" log=$SOCKREPAIR_CACHE/boot.log
     echo "[$SOCKREPAIR_STEP] $*" >>"$log"
     while (($#)); do
@@ -27,7 +27,7 @@ socket.socket(socket.AF_UNIX).bind(sys.argv[1])" "${2#near:}" ;; *) [[ -S ${2#fa
       shift
     done
     echo "# begin x 5" >"$into/ktap.log"
-    while (($(wc -l <"$log") < 3)); do sleep 0.05; done'
+    while (($(wc -l <"$log") < 3 && SECONDS < 20)); do sleep 0.05; done'
   script report 'cp "$SOCKREPAIR_CACHE/$2.summary" "$SOCKREPAIR_CACHE/run/$2/summary"'
   local role
   for role in peer source destination; do
