@@ -25,6 +25,33 @@ namespace {
 // What the kernel fills at most in one go.
 constexpr std::size_t kBufferSize = 32768;
 
+// `request` is a nlmsghdr and what follows it.
+template <typename Request>
+Result<void> send_request(int netlink, const Request& request) {
+  iovec part{const_cast<Request*>(&request), request.header.nlmsg_len};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  SOCKREPAIR_TRY(sys::sendmsg(netlink, message, 0));
+  return {};
+}
+
+// A question about one socket.
+struct OneRequest {
+  nlmsghdr header;
+  inet_diag_req_v2 body;
+};
+
+OneRequest one_request(std::uint16_t type, std::uint16_t flags, int domain, int protocol) {
+  OneRequest request{};
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = type;
+  request.header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+  request.body.sdiag_family = static_cast<std::uint8_t>(domain);
+  request.body.sdiag_protocol = static_cast<std::uint8_t>(protocol);
+  return request;
+}
+
 Result<void> request_list(int netlink, const DiagFilter& filter) {
   struct {
     nlmsghdr header;
@@ -48,12 +75,7 @@ Result<void> request_list(int netlink, const DiagFilter& filter) {
     request.program = {INET_DIAG_BC_AUTO, sizeof(request.program), 2 * sizeof(request.program)};
   }
 
-  iovec part{&request, request.header.nlmsg_len};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  SOCKREPAIR_TRY(sys::sendmsg(netlink, message, 0));
-  return {};
+  return send_request(netlink, request);
 }
 
 IpAddress address_of(int domain, const __be32 (&words)[4]) {
@@ -154,15 +176,7 @@ Result<void> list_inet_sockets(const Fd& netlink, const DiagFilter& filter,
 
 Result<void> find_inet_connection(const Fd& netlink, const DiagConnection& connection,
                                   const std::function<Result<void>(const DiagEntry&)>& each) {
-  struct {
-    nlmsghdr header;
-    inet_diag_req_v2 body;
-  } request{};
-  request.header.nlmsg_len = sizeof(request);
-  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  request.header.nlmsg_flags = NLM_F_REQUEST;
-  request.body.sdiag_family = static_cast<std::uint8_t>(connection.domain);
-  request.body.sdiag_protocol = static_cast<std::uint8_t>(connection.protocol);
+  OneRequest request = one_request(SOCK_DIAG_BY_FAMILY, 0, connection.domain, connection.protocol);
   request.body.idiag_ext = connection.extensions;
   inet_diag_sockid& id = request.body.id;
   id.idiag_sport = htons(connection.local.port);
@@ -172,31 +186,15 @@ Result<void> find_inet_connection(const Fd& netlink, const DiagConnection& conne
   id.idiag_if = connection.local.scope;
   id.idiag_cookie[0] = static_cast<std::uint32_t>(connection.cookie);
   id.idiag_cookie[1] = static_cast<std::uint32_t>(connection.cookie >> 32);
-  iovec part{&request, sizeof(request)};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  SOCKREPAIR_TRY(sys::sendmsg(netlink.get(), message, 0));
+  SOCKREPAIR_TRY(send_request(netlink.get(), request));
   return read_answer(netlink, name_of("search for", connection.protocol), true, each);
 }
 
 Result<bool> destroy_inet_socket(const Fd& netlink, int protocol, const inet_diag_msg& body) {
   constexpr char kWhat[] = "sock_diag, SOCK_DESTROY";
-  struct {
-    nlmsghdr header;
-    inet_diag_req_v2 body;
-  } request{};
-  request.header.nlmsg_len = sizeof(request);
-  request.header.nlmsg_type = SOCK_DESTROY;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-  request.body.sdiag_family = body.idiag_family;
-  request.body.sdiag_protocol = static_cast<std::uint8_t>(protocol);
+  OneRequest request = one_request(SOCK_DESTROY, NLM_F_ACK, body.idiag_family, protocol);
   request.body.id = body.id;
-  iovec part{&request, sizeof(request)};
-  msghdr sent{};
-  sent.msg_iov = &part;
-  sent.msg_iovlen = 1;
-  SOCKREPAIR_TRY(sys::sendmsg(netlink.get(), sent, 0));
+  SOCKREPAIR_TRY(send_request(netlink.get(), request));
 
   struct {
     nlmsghdr header;
