@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,27 +14,13 @@
 #include <utility>
 
 #include "try.h"
+#include "util/memory_file.h"
 
 namespace sockrepair::bench {
 
 namespace {
 
 constexpr int kNoProgram = 127;  // as of a shell
-
-std::string content_of(const Fd& fd) {
-  std::string content;
-  char buffer[4096];
-  off_t offset = 0;
-  for (ssize_t n; (n = ::pread(fd.get(), buffer, sizeof(buffer), offset)) > 0; offset += n)
-    content.append(buffer, static_cast<std::size_t>(n));
-  return content;
-}
-
-Result<Fd> memory_file(const char* name) {
-  Fd fd(::memfd_create(name, MFD_CLOEXEC));
-  if (!fd) return Error{errno, std::string("memfd_create(") + name + ")"};
-  return fd;
-}
 
 struct Pipe {
   Fd read;
@@ -72,9 +57,9 @@ Result<Child> Child::start(const std::vector<std::string>& argv, const Options& 
     SOCKREPAIR_TRY_ASSIGN(in, make_pipe());
     SOCKREPAIR_TRY_ASSIGN(out, make_pipe());
   } else {
-    SOCKREPAIR_TRY_ASSIGN(out.read, memory_file("stdout"));
+    SOCKREPAIR_TRY_ASSIGN(out.read, test::memory_file("stdout"));
   }
-  SOCKREPAIR_TRY_ASSIGN(child.err_, memory_file("stderr"));
+  SOCKREPAIR_TRY_ASSIGN(child.err_, test::memory_file("stderr"));
 
   Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null) return Error{errno, "open(/dev/null)"};
@@ -129,11 +114,11 @@ double Child::milliseconds() const {
 }
 
 std::string Child::out() const {
-  return content_of(out_);
+  return test::content_of(out_);
 }
 
 std::string Child::err() const {
-  return content_of(err_);
+  return test::content_of(err_);
 }
 
 Result<void> Child::tell(char word) const {

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,6 +30,7 @@
 #include "sockrepair/process.h"
 #include "sockrepair/syscall.h"
 #include "try.h"
+#include "util/handed_over.h"
 #include "util/live_process.h"
 #include "util/matchers.h"
 #include "util/net_ns.h"
@@ -126,39 +126,22 @@ class EndToEndTest : public ::testing::Test {
 
   // Restores the image and takes over its sockets here, by their local address.
   Result<std::map<std::string, Fd>> take_over() {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
     std::string path = directory_->file("take-over");
-    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    SOCKREPAIR_TRY_ASSIGN(Fd listener, sys::socket(AF_UNIX, SOCK_STREAM, 0));
     ::unlink(path.c_str());
-    if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
-        ::listen(listener.get(), 1) != 0)
-      return Error{errno, "listening at " + path};
+    SOCKREPAIR_TRY_ASSIGN(Fd listener, listen_at(path));
     SOCKREPAIR_TRY_ASSIGN(Ran ran, tool({"restore", image(), "--send-to", path}));
     if (ran.status != 0 || lost_something(ran.err)) return Error{EIO, ran.err};
     Fd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!connection) return Error{errno, "accept4()"};
     std::map<std::string, Fd> sockets;
     for (;;) {
-      char text[256];
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-      iovec part{text, sizeof(text)};
-      msghdr message{};
-      message.msg_iov = &part;
-      message.msg_iovlen = 1;
-      message.msg_control = control;
-      message.msg_controllen = sizeof(control);
-      SOCKREPAIR_TRY_ASSIGN(std::size_t size,
-                            sys::recvmsg(connection.get(), message, MSG_CMSG_CLOEXEC));
-      std::string line(text, size);
+      SOCKREPAIR_TRY_ASSIGN(Message message, receive_message(connection));
+      const std::string& line = message.line;
       if (line == "end " + std::to_string(sockets.size()) + "\n") return sockets;
-      const cmsghdr* header = CMSG_FIRSTHDR(&message);
-      if (header == nullptr) return Error{EPROTO, "instead of a descriptor: " + line};
-      int number = -1;
-      memcpy(&number, CMSG_DATA(header), sizeof(number));
+      if (!message.descriptor) return Error{EPROTO, "instead of a descriptor: " + line};
       std::size_t begin = line.find(' ', line.find(' ') + 1) + 1;
-      sockets.emplace(line.substr(begin, line.find(' ', begin) - begin), Fd(number));
+      sockets.emplace(line.substr(begin, line.find(' ', begin) - begin),
+                      std::move(message.descriptor));
     }
   }
 
@@ -275,6 +258,19 @@ inline std::vector<pid_t> children_of(pid_t pid) {
   std::vector<pid_t> all;
   for (pid_t child; words >> child;) all.push_back(child);
   return all;
+}
+
+// Of the processes of a server the one that has a connection which bytes came by; 0: none has.
+inline pid_t session_of(pid_t server) {
+  for (pid_t child : children_of(server))
+    if (bytes_received(child) > 0) return child;
+  return 0;
+}
+
+// Until the last line that a program has written is "got TEXT".
+inline Result<void> wait_got(const Running& program, const std::string& text) {
+  return wait_until("the client has " + text, Deadline::after(kPatience),
+                    [&] { return program.out().ends_with("got " + text + "\n"); });
 }
 
 class TcpEndToEndTest : public EndToEndTest {

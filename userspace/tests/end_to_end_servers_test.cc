@@ -106,19 +106,13 @@ StrictModes no
              "LogLevel=ERROR -p 2201 root@127.0.0.1 "
              "'while read -r text; do echo \"got $text\"; done' <\"$0/feed\"",
              dir}));
-  auto wait_heard = [&](const std::string& text) {
-    return wait_until("the client has " + text, Deadline::after(kPatience),
-                      [&] { return client.out().ends_with("got " + text + "\n"); });
-  };
   ASSERT_TRUE(feed.write("one\n"));
-  ASSERT_THAT(wait_heard("one"), IsOk()) << client.err() << server.err();
-  pid_t session = 0;
-  for (pid_t child : children_of(server.pid()))
-    if (bytes_received(child) > 0) session = child;
+  ASSERT_THAT(wait_got(client, "one"), IsOk()) << client.err() << server.err();
+  const pid_t session = session_of(server.pid());
   ASSERT_NE(session, 0) << server.err();
 
   renew_both(session, client.pid(), [&] { ASSERT_TRUE(feed.write("two\nthree\n")); });
-  ASSERT_THAT(wait_heard("three"), IsOk()) << client.err() << server.err();
+  ASSERT_THAT(wait_got(client, "three"), IsOk()) << client.err() << server.err();
   ASSERT_TRUE(feed.write("four\n"));
   feed.end();
   ASSERT_OK_AND_ASSIGN(Ran ended, client.wait());

@@ -569,23 +569,16 @@ TEST_F(TcpEndToEndTest, SessionOfSshdGoesOn) {
                               "exec dbclient -y -y -i \"$0/key\" -p 2200 root@127.0.0.1 "
                               "'while read -r text; do echo \"got $text\"; done' <\"$0/feed\"",
                               dir}));
-  auto wait_heard = [&](const std::string& text) {
-    return wait_until("the client has " + text, Deadline::after(kPatience),
-                      [&] { return client.out().ends_with("got " + text + "\n"); });
-  };
   ASSERT_TRUE(feed.write("one\n"));
-  ASSERT_THAT(wait_heard("one"), IsOk()) << client.err() << server.err();
-  // The one of its processes that has a connection.
-  pid_t session = 0;
-  for (pid_t child : children_of(server.pid()))
-    if (bytes_received(child) > 0) session = child;
+  ASSERT_THAT(wait_got(client, "one"), IsOk()) << client.err() << server.err();
+  const pid_t session = session_of(server.pid());
   ASSERT_NE(session, 0) << server.err();
 
   ASSERT_THAT(hold(session), IsOk());
   ASSERT_TRUE(feed.write("two\nthree\n"));  // waits to be read
   ASSERT_OK_AND_ASSIGN(Json report, renew_connections(session));
   EXPECT_EQ(report["connections"], 1);
-  ASSERT_THAT(wait_heard("three"), IsOk()) << client.err() << server.err();
+  ASSERT_THAT(wait_got(client, "three"), IsOk()) << client.err() << server.err();
   ASSERT_TRUE(feed.write("four\n"));
   feed.end();
   ASSERT_OK_AND_ASSIGN(Ran ended, client.wait());

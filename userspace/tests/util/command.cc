@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sockrepair/fd.h"
+#include "util/memory_file.h"
 
 extern char** environ;
 
@@ -22,30 +22,12 @@ std::string join(const std::vector<std::string>& argv) {
   return text;
 }
 
-// A file in memory with `content`, to be read from its beginning.
-Result<Fd> memory_file(const std::string& content) {
-  Fd fd(::memfd_create("input", MFD_CLOEXEC));
-  if (!fd) return Error{errno, "memfd_create()"};
-  if (::pwrite(fd.get(), content.data(), content.size(), 0) != static_cast<ssize_t>(content.size()))
-    return Error{errno, "pwrite(memfd)"};
-  return fd;
-}
-
-std::string content_of(const Fd& fd) {
-  std::string content;
-  char buffer[4096];
-  off_t offset = 0;
-  for (ssize_t n; (n = ::pread(fd.get(), buffer, sizeof(buffer), offset)) > 0; offset += n)
-    content.append(buffer, static_cast<std::size_t>(n));
-  return content;
-}
-
 }  // namespace
 
 Result<std::string> run_command(const std::vector<std::string>& argv, const std::string& input) {
-  Result<Fd> in = memory_file(input);
+  Result<Fd> in = memory_file("input", input);
   if (!in) return in.error();
-  Result<Fd> out = memory_file("");
+  Result<Fd> out = memory_file("output");
   if (!out) return out.error();
 
   posix_spawn_file_actions_t actions;

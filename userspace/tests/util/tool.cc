@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,29 +16,11 @@
 
 #include "proc_fs.h"
 #include "try.h"
+#include "util/memory_file.h"
 
 extern char** environ;
 
 namespace sockrepair::test {
-
-namespace {
-
-std::string content_of(const Fd& fd) {
-  std::string content;
-  char buffer[4096];
-  off_t offset = 0;
-  for (ssize_t n; (n = ::pread(fd.get(), buffer, sizeof(buffer), offset)) > 0; offset += n)
-    content.append(buffer, static_cast<std::size_t>(n));
-  return content;
-}
-
-Result<Fd> memory_file(const char* name) {
-  Fd fd(::memfd_create(name, MFD_CLOEXEC));
-  if (!fd) return Error{errno, "memfd_create()"};
-  return fd;
-}
-
-}  // namespace
 
 std::string tool_path() {
   if (const char* path = getenv("SOCKREPAIR_TOOL")) return path;
